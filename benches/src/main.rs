@@ -1,0 +1,3 @@
+//! The measurements, beside peers.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A broker that speaks Kafka's protocol, in any tokio program.

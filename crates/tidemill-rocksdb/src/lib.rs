@@ -1,0 +1,1 @@
+//! `ByteStore` on RocksDB and its memory budget.

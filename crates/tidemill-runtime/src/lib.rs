@@ -1,0 +1,1 @@
+//! Drives topologies: threads, poll, commit, restore, queries.

@@ -1,0 +1,1 @@
+//! State stores over one `ByteStore`, the overlay, and the store in memory.

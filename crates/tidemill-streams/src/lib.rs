@@ -1,0 +1,1 @@
+//! The DSL, the topology graph and tasks.

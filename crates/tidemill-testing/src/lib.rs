@@ -1,0 +1,1 @@
+//! `TestDriver`: a topology in virtual time, with no broker and no threads.

@@ -1,0 +1,1 @@
+//! Stream processing over partitioned logs: broker, streams and clients in one crate.

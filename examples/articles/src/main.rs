@@ -1,0 +1,3 @@
+//! The article-recommendation pipeline.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A question a file: see `examples/*.rs`.
