@@ -1,3 +1,64 @@
-//! The project's commands.
+//! The project's commands. `cargo xtask` lists them.
+//!
+//! Everything builds in the release profile and in one target folder: RocksDB is compiled once for
+//! the demo, the tests, the lints and the benches alike.
 
-fn main() {}
+mod bench;
+mod command;
+mod lint;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+cargo xtask demo  [-- ARGS]     the article pipeline on real input, ending with recommendations
+cargo xtask test  [-- ARGS]     every test, the book's code and the documentation's examples
+cargo xtask lint                formatting, clippy with warnings as errors, house rules
+cargo xtask ci                  test, then lint
+cargo xtask bench broker|streams [-- ARGS]   figures beside Apache Kafka and Kafka Streams
+cargo xtask codegen [--check]   the protocol's Rust from its schemas";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Result<()> {
+    let (name, rest) = match words.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("help", words),
+    };
+    let rest = rest.strip_prefix(&["--".to_owned()][..]).unwrap_or(rest);
+    match name {
+        "demo" => demo(rest),
+        "test" => test::run(rest),
+        "lint" => lint::run(),
+        "ci" => test::run(&[]).and_then(|()| lint::run()),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        unknown => bail!("there is no command `{unknown}`\n\n{USAGE}"),
+    }
+}
+
+/// The main job, on the corpus beside the project when it is there and on the sample feeds when not.
+fn demo(arguments: &[String]) -> Result<()> {
+    setup::ensure()?;
+    let mut all = vec!["run", "--release", "--package", "tidemill-articles", "--"];
+    if arguments.is_empty() {
+        all.push("--once");
+    }
+    all.extend(arguments.iter().map(String::as_str));
+    command::cargo(&all)
+}
