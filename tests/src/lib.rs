@@ -1,1 +1,3 @@
-//! The integration tests and what they share.
+//! The integration tests and what they share: the interpreter of the oracle's cases.
+
+pub mod oracle;

@@ -1,0 +1,9 @@
+//! The interpreter of the oracle's cases: outputs of Apache Kafka Streams, which ours must equal.
+
+mod case;
+mod compare;
+mod functions;
+
+pub use case::{Case, CaseConfig, Expect, Input, Op, Record, read_cases};
+pub use compare::{Outcome, difference};
+pub use functions::*;
