@@ -61,7 +61,10 @@ impl Op {
 
     /// The one id this operator reads from.
     pub fn parent(&self) -> Result<&str> {
-        self.from().first().copied().with_context(|| format!("{} {} reads from nothing", self.op, self.id))
+        self.from()
+            .first()
+            .copied()
+            .with_context(|| format!("{} {} reads from nothing", self.op, self.id))
     }
 
     /// A text parameter, when the case gives it.
@@ -71,7 +74,8 @@ impl Op {
 
     /// A text parameter that the operator cannot do without.
     pub fn need_text(&self, name: &str) -> Result<&str> {
-        self.text(name).with_context(|| format!("{} {} has no `{name}`", self.op, self.id))
+        self.text(name)
+            .with_context(|| format!("{} {} has no `{name}`", self.op, self.id))
     }
 
     /// A number, when the case gives it.
@@ -81,12 +85,15 @@ impl Op {
 
     /// A number that the operator cannot do without.
     pub fn need_number(&self, name: &str) -> Result<i64> {
-        self.number(name).with_context(|| format!("{} {} has no `{name}`", self.op, self.id))
+        self.number(name)
+            .with_context(|| format!("{} {} has no `{name}`", self.op, self.id))
     }
 
     /// Any other parameter, such as a function.
     pub fn need(&self, name: &str) -> Result<&Value> {
-        self.parameters.get(name).with_context(|| format!("{} {} has no `{name}`", self.op, self.id))
+        self.parameters
+            .get(name)
+            .with_context(|| format!("{} {} has no `{name}`", self.op, self.id))
     }
 }
 

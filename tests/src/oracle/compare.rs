@@ -19,7 +19,11 @@ pub struct Outcome {
 /// The first difference, or nothing when the case passes.
 pub fn difference(case: &Case, outcome: &Outcome) -> Option<String> {
     if outcome.steps.len() != case.expect.steps.len() {
-        return Some(format!("{} steps instead of {}", outcome.steps.len(), case.expect.steps.len()));
+        return Some(format!(
+            "{} steps instead of {}",
+            outcome.steps.len(),
+            case.expect.steps.len()
+        ));
     }
     let steps = case.expect.steps.iter().zip(&outcome.steps).enumerate();
     let in_steps = steps.into_iter().find_map(|(step, (wanted, got))| {
@@ -41,9 +45,22 @@ pub fn difference(case: &Case, outcome: &Outcome) -> Option<String> {
 
 fn records(records: &[Record]) -> String {
     let text = |record: &Record| {
-        let side = |side: &Option<String>| side.as_ref().map_or("null".to_owned(), |text| format!("{text:?}"));
-        let headers = if record.headers.is_empty() { String::new() } else { format!(" {:?}", record.headers) };
-        format!("{}:{}={}@{}{headers}", record.topic, side(&record.key), side(&record.value), record.ts)
+        let side = |side: &Option<String>| {
+            side.as_ref()
+                .map_or("null".to_owned(), |text| format!("{text:?}"))
+        };
+        let headers = if record.headers.is_empty() {
+            String::new()
+        } else {
+            format!(" {:?}", record.headers)
+        };
+        format!(
+            "{}:{}={}@{}{headers}",
+            record.topic,
+            side(&record.key),
+            side(&record.value),
+            record.ts
+        )
     };
     format!("[{}]", records.iter().map(text).collect::<Vec<_>>().join(", "))
 }
@@ -64,6 +81,10 @@ fn by_elements(a: &[Value], b: &[Value]) -> Ordering {
         (Value::String(a), Value::String(b)) => a.as_bytes().cmp(b.as_bytes()),
         _ => rank(a).cmp(&rank(b)),
     };
-    let differing = a.iter().zip(b).map(|(a, b)| element(a, b)).find(|order| order.is_ne());
+    let differing = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| element(a, b))
+        .find(|order| order.is_ne());
     differing.unwrap_or_else(|| a.len().cmp(&b.len()))
 }

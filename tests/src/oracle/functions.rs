@@ -58,21 +58,34 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     fn parse(value: &'a Value) -> Result<Self> {
-        let words = value.as_array().with_context(|| format!("not a function: {value}"))?;
+        let words = value
+            .as_array()
+            .with_context(|| format!("not a function: {value}"))?;
         let (name, arguments) = words.split_first().context("a function without a name")?;
-        Ok(Self { name: name.as_str().context("a function's name is text")?, arguments })
+        Ok(Self {
+            name: name.as_str().context("a function's name is text")?,
+            arguments,
+        })
     }
 
     fn argument(&self, place: usize) -> Result<&'a Value> {
-        self.arguments.get(place).with_context(|| format!("`{}` lacks argument {place}", self.name))
+        self.arguments
+            .get(place)
+            .with_context(|| format!("`{}` lacks argument {place}", self.name))
     }
 
     fn text(&self, place: usize) -> Result<String> {
-        Ok(self.argument(place)?.as_str().with_context(|| format!("`{}` takes a text", self.name))?.to_owned())
+        Ok(self
+            .argument(place)?
+            .as_str()
+            .with_context(|| format!("`{}` takes a text", self.name))?
+            .to_owned())
     }
 
     fn number(&self, place: usize) -> Result<i64> {
-        self.argument(place)?.as_i64().with_context(|| format!("`{}` takes a number", self.name))
+        self.argument(place)?
+            .as_i64()
+            .with_context(|| format!("`{}` takes a number", self.name))
     }
 
     fn unknown<T>(&self, kind: &str) -> Result<T> {
@@ -87,7 +100,9 @@ pub fn value_function(value: &Value) -> Result<TextFn> {
     let on_text: OnText = match call.name {
         "default" => {
             let other = call.text(0)?;
-            return Ok(Arc::new(move |_, v| Some(v.clone().unwrap_or_else(|| other.clone()))));
+            return Ok(Arc::new(move |_, v| {
+                Some(v.clone().unwrap_or_else(|| other.clone()))
+            }));
         }
         "const" => {
             let constant = call.text(0)?;
@@ -144,7 +159,10 @@ pub fn flat_value_function(value: &Value) -> Result<FlatValueFn> {
 }
 
 fn words(text: &Text) -> impl Iterator<Item = &str> {
-    text.as_deref().unwrap_or_default().split(' ').filter(|word| !word.is_empty())
+    text.as_deref()
+        .unwrap_or_default()
+        .split(' ')
+        .filter(|word| !word.is_empty())
 }
 
 /// Predicates over key and value.
@@ -172,7 +190,11 @@ pub fn predicate(value: &Value) -> Result<Predicate> {
         }
         "key_in" => {
             let listed = call.argument(0)?.as_array().context("`key_in` takes a list")?;
-            let keys: Vec<String> = listed.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            let keys: Vec<String> = listed
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
             Arc::new(move |k, _| k.as_ref().is_some_and(|k| keys.contains(k)))
         }
         "key_contains" => {
@@ -187,7 +209,13 @@ pub fn predicate(value: &Value) -> Result<Predicate> {
         "and" | "or" => {
             let (left, right) = (predicate(call.argument(0)?)?, predicate(call.argument(1)?)?);
             let both = call.name == "and";
-            Arc::new(move |k, v| if both { left(k, v) && right(k, v) } else { left(k, v) || right(k, v) })
+            Arc::new(move |k, v| {
+                if both {
+                    left(k, v) && right(k, v)
+                } else {
+                    left(k, v) || right(k, v)
+                }
+            })
         }
         _ => return call.unknown("predicate"),
     })
@@ -228,7 +256,11 @@ pub fn key_function(value: &Value) -> Result<TextFn> {
         "key_after" => {
             let mark = call.text(0)?;
             Arc::new(move |k, _| {
-                k.as_ref().map(|k| k.split_once(&mark).map_or(k.as_str(), |(_, after)| after).to_owned())
+                k.as_ref().map(|k| {
+                    k.split_once(&mark)
+                        .map_or(k.as_str(), |(_, after)| after)
+                        .to_owned()
+                })
             })
         }
         _ => return call.unknown("key function"),
@@ -241,7 +273,10 @@ pub fn pair_function(value: &Value) -> Result<PairFn> {
     Ok(match call.name {
         "swap" => Arc::new(|k, v| (v.clone(), k.clone())),
         "map" => {
-            let (key, value) = (key_function(call.argument(0)?)?, value_function(call.argument(1)?)?);
+            let (key, value) = (
+                key_function(call.argument(0)?)?,
+                value_function(call.argument(1)?)?,
+            );
             Arc::new(move |k, v| (key(k, v), value(k, v)))
         }
         _ => return call.unknown("pair function"),
@@ -255,7 +290,11 @@ pub fn flat_pair_function(value: &Value) -> Result<FlatPairFn> {
         "words_as_keys" => Arc::new(|k, v| words(v).map(|word| (Some(word.to_owned()), k.clone())).collect()),
         "fan_out" => {
             let count = call.number(0)?;
-            Arc::new(move |k, v| (0..count).map(|i| (Some(format!("{}#{i}", dash(k))), v.clone())).collect())
+            Arc::new(move |k, v| {
+                (0..count)
+                    .map(|i| (Some(format!("{}#{i}", dash(k))), v.clone()))
+                    .collect()
+            })
         }
         _ => return call.unknown("flat pair function"),
     })
@@ -293,7 +332,13 @@ pub fn aggregator(value: &Value) -> Result<ThreeFn> {
         "last" => Arc::new(|_, v, _| v.clone()),
         "null_on" => {
             let (null, inner) = (call.text(0)?, aggregator(call.argument(1)?)?);
-            Arc::new(move |k, v, a| if v.as_ref() == Some(&null) { None } else { inner(k, v, a) })
+            Arc::new(move |k, v, a| {
+                if v.as_ref() == Some(&null) {
+                    None
+                } else {
+                    inner(k, v, a)
+                }
+            })
         }
         _ => return call.unknown("aggregator"),
     })
@@ -326,7 +371,13 @@ pub fn reducer(value: &Value) -> Result<Reducer> {
         "first" => Arc::new(|a, _| a.clone()),
         "null_on" => {
             let (null, inner) = (call.text(0)?, reducer(call.argument(1)?)?);
-            Arc::new(move |a, b| if b.as_ref() == Some(&null) { None } else { inner(a, b) })
+            Arc::new(move |a, b| {
+                if b.as_ref() == Some(&null) {
+                    None
+                } else {
+                    inner(a, b)
+                }
+            })
         }
         _ => return call.unknown("reducer"),
     })
@@ -357,7 +408,14 @@ mod tests {
 
     #[test]
     fn only_whole_short_integers_are_numbers() {
-        for (written, meant) in [("42", 42), ("-3", -3), ("", 0), ("-", 0), ("4x", 0), ("1234567890123456", 0)] {
+        for (written, meant) in [
+            ("42", 42),
+            ("-3", -3),
+            ("", 0),
+            ("-", 0),
+            ("4x", 0),
+            ("1234567890123456", 0),
+        ] {
             assert_eq!(number(&text(written)), meant, "{written}");
         }
     }
@@ -366,13 +424,22 @@ mod tests {
     fn functions_nest_and_unknown_ones_are_named() {
         let both = predicate(&json!(["and", ["value_contains", "x"], ["not", ["key_is_null"]]])).unwrap();
         assert!(both(&text("k"), &text("axb")) && !both(&None, &text("axb")));
-        let error = value_function(&json!(["shout"])).err().expect("no such function").to_string();
+        let error = value_function(&json!(["shout"]))
+            .err()
+            .expect("no such function")
+            .to_string();
         assert!(error.contains("shout"), "{error}");
     }
 
     #[test]
     fn null_stays_null_but_for_default_and_const() {
-        assert_eq!(value_function(&json!(["append", "!"])).unwrap()(&None, &None), None);
-        assert_eq!(value_function(&json!(["default", "d"])).unwrap()(&None, &None), text("d"));
+        assert_eq!(
+            value_function(&json!(["append", "!"])).unwrap()(&None, &None),
+            None
+        );
+        assert_eq!(
+            value_function(&json!(["default", "d"])).unwrap()(&None, &None),
+            text("d")
+        );
     }
 }
