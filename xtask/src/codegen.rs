@@ -8,19 +8,45 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use schema::Api;
 
-/// Writes every generated file anew and removes those whose schema is gone.
-pub(crate) fn run() -> Result<()> {
+/// Writes every generated file anew and removes those whose schema is gone; with `--check` it only says which are not current.
+pub(crate) fn run(words: &[String]) -> Result<()> {
     let generated = generate()?;
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => write(&generated),
+        ["--check"] => check(&generated),
+        other => bail!("codegen takes --check or nothing, not {other:?}"),
+    }
+}
+
+fn check(generated: &BTreeMap<PathBuf, String>) -> Result<()> {
+    for (path, code) in generated {
+        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+        ensure!(
+            checked_in == *code,
+            "{} is not current: run `cargo xtask codegen`",
+            path.display()
+        );
+    }
+    let orphan = present()?.into_iter().find(|path| !generated.contains_key(path));
+    ensure!(
+        orphan.is_none(),
+        "{} has no schema",
+        orphan.unwrap_or_default().display()
+    );
+    Ok(())
+}
+
+fn write(generated: &BTreeMap<PathBuf, String>) -> Result<()> {
     for path in present()? {
         if !generated.contains_key(&path) {
             std::fs::remove_file(&path)?;
         }
     }
-    for (path, code) in &generated {
+    for (path, code) in generated {
         if std::fs::read_to_string(path).ok().as_ref() != Some(code) {
             std::fs::write(path, code).with_context(|| path.display().to_string())?;
             println!("wrote {}", path.display());
@@ -50,7 +76,11 @@ fn generate() -> Result<BTreeMap<PathBuf, String>> {
             continue;
         }
         let context = || path.display().to_string();
-        let module = path.file_stem().and_then(|stem| stem.to_str()).with_context(context)?.to_owned();
+        let module = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .with_context(context)?
+            .to_owned();
         let api = Api::parse(&std::fs::read_to_string(&path)?).with_context(context)?;
         let code = emit::module(&api).with_context(context)?;
         files.insert(root.join(format!("src/messages/{module}.rs")), rustfmt(&code)?);
@@ -76,7 +106,10 @@ fn rustfmt(code: &str) -> Result<String> {
     stdin.write_all(code.as_bytes())?;
     drop(stdin);
     let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "rustfmt refused the generated code:\n{code}");
+    ensure!(
+        output.status.success(),
+        "rustfmt refused the generated code:\n{code}"
+    );
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -86,14 +119,7 @@ mod tests {
 
     #[test]
     fn generated_code_is_current() {
-        let generated = generate().unwrap();
-        for (path, code) in &generated {
-            let checked_in = std::fs::read_to_string(path).unwrap_or_default();
-            assert!(checked_in == *code, "{} is not current: run `cargo xtask codegen`", path.display());
-        }
-        for path in present().unwrap() {
-            assert!(generated.contains_key(&path), "{} has no schema", path.display());
-        }
+        check(&generate().unwrap()).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the demo, the tests, the lints and the benches alike.
 
 mod bench;
+mod codegen;
 mod command;
 mod lint;
 mod setup;
@@ -44,6 +45,7 @@ fn run(words: &[String]) -> Result<()> {
         "lint" => lint::run(),
         "ci" => test::run(&[]).and_then(|()| lint::run()),
         "bench" => bench::run(rest),
+        "codegen" => codegen::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -40,7 +40,9 @@ impl Frame {
             return self.chunks.pop_front().unwrap_or_default();
         }
         let mut whole = BytesMut::with_capacity(self.remaining());
-        self.chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+        self.chunks
+            .iter()
+            .for_each(|chunk| whole.extend_from_slice(chunk));
         whole.freeze()
     }
 }
@@ -56,7 +58,10 @@ impl Buf for Frame {
 
     fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let front = self.chunks.front_mut().expect("advanced past the end of the frame");
+            let front = self
+                .chunks
+                .front_mut()
+                .expect("advanced past the end of the frame");
             if count < front.len() {
                 front.advance(count);
                 return;
@@ -82,7 +87,12 @@ pub fn request_frame<R: Request>(
     correlation_id: i32,
     client_id: Option<KString>,
 ) -> Result<Frame, EncodeError> {
-    let header = RequestHeader { api_key: R::KEY.into(), api_version: version, correlation_id, client_id };
+    let header = RequestHeader {
+        api_key: R::KEY.into(),
+        api_version: version,
+        correlation_id,
+        client_id,
+    };
     let mut writer = Writer::with_capacity(256);
     writer.i32(0);
     header.encode(&mut writer);
@@ -94,7 +104,11 @@ pub fn request_frame<R: Request>(
 ///
 /// # Errors
 /// Something is longer than the wire can say.
-pub fn response_frame<M: Message>(response: &M, version: i16, correlation_id: i32) -> Result<Frame, EncodeError> {
+pub fn response_frame<M: Message>(
+    response: &M,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Frame, EncodeError> {
     let mut writer = Writer::with_capacity(256);
     writer.i32(0);
     ResponseHeader { correlation_id }.encode(&mut writer, M::KEY, version);

@@ -37,7 +37,12 @@ impl RequestHeader {
         if key.is_flexible(api_version) {
             reader.skip_tagged_fields()?;
         }
-        Ok(RequestHeader { api_key, api_version, correlation_id, client_id })
+        Ok(RequestHeader {
+            api_key,
+            api_version,
+            correlation_id,
+            client_id,
+        })
     }
 
     /// Writes the header. An API we do not know gets the inflexible form.

@@ -20,7 +20,9 @@ pub struct KString {
 impl KString {
     /// Text that lives as long as the program, without a copy.
     pub const fn from_static(text: &'static str) -> Self {
-        KString { bytes: Bytes::from_static(text.as_bytes()) }
+        KString {
+            bytes: Bytes::from_static(text.as_bytes()),
+        }
     }
 
     /// Takes the bytes if they are UTF-8.
@@ -30,7 +32,10 @@ impl KString {
     }
 
     /// The text.
-    #[allow(unsafe_code, reason = "a second check of every name at every use would cost more than the decoding")]
+    #[allow(
+        unsafe_code,
+        reason = "a second check of every name at every use would cost more than the decoding"
+    )]
     pub fn as_str(&self) -> &str {
         // SAFETY: the bytes are UTF-8 by the invariant of `bytes`, and immutable.
         unsafe { std::str::from_utf8_unchecked(&self.bytes) }
@@ -43,7 +48,9 @@ impl KString {
 
     /// A copy that no longer keeps the frame it came from alive.
     pub fn detach(&self) -> Self {
-        KString { bytes: Bytes::copy_from_slice(&self.bytes) }
+        KString {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+        }
     }
 }
 
@@ -69,13 +76,17 @@ impl Borrow<str> for KString {
 
 impl From<&str> for KString {
     fn from(text: &str) -> Self {
-        KString { bytes: Bytes::copy_from_slice(text.as_bytes()) }
+        KString {
+            bytes: Bytes::copy_from_slice(text.as_bytes()),
+        }
     }
 }
 
 impl From<String> for KString {
     fn from(text: String) -> Self {
-        KString { bytes: Bytes::from(text.into_bytes()) }
+        KString {
+            bytes: Bytes::from(text.into_bytes()),
+        }
     }
 }
 

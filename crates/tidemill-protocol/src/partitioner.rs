@@ -14,7 +14,10 @@ pub fn murmur2(key: &[u8]) -> u32 {
     }
     let rest = words.remainder();
     if !rest.is_empty() {
-        let tail = rest.iter().rev().fold(0, |tail, &byte| tail << 8 | u32::from(byte));
+        let tail = rest
+            .iter()
+            .rev()
+            .fold(0, |tail, &byte| tail << 8 | u32::from(byte));
         hash = (hash ^ tail).wrapping_mul(MULTIPLIER);
     }
     hash ^= hash >> 13;
@@ -27,7 +30,10 @@ pub fn murmur2(key: &[u8]) -> u32 {
 /// # Panics
 /// If `partitions` is not positive: a topic has at least one.
 pub fn partition_for_key(key: &[u8], partitions: i32) -> i32 {
-    assert!(partitions > 0, "a topic has at least one partition, not {partitions}");
+    assert!(
+        partitions > 0,
+        "a topic has at least one partition, not {partitions}"
+    );
     // The sign bit is cleared, not negated: that is what "toPositive" means in Kafka.
     (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions
 }

@@ -75,7 +75,11 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Starts at the frame's first byte.
     pub fn new(frame: &'a Bytes) -> Self {
-        Reader { frame, at: 0, end: frame.len() }
+        Reader {
+            frame,
+            at: 0,
+            end: frame.len(),
+        }
     }
 
     /// How many bytes are left.
@@ -161,12 +165,22 @@ impl<'a> Reader<'a> {
     }
 
     /// A length: compact (plus one, zero is null) in flexible versions, else fixed with -1 for null.
-    fn length(&mut self, flexible: bool, fixed: fn(&mut Self) -> Result<i64, DecodeError>) -> Result<Option<usize>, DecodeError> {
-        let length = if flexible { i64::from(self.uvarint()?) - 1 } else { fixed(self)? };
+    fn length(
+        &mut self,
+        flexible: bool,
+        fixed: fn(&mut Self) -> Result<i64, DecodeError>,
+    ) -> Result<Option<usize>, DecodeError> {
+        let length = if flexible {
+            i64::from(self.uvarint()?) - 1
+        } else {
+            fixed(self)?
+        };
         if length == -1 {
             return Ok(None);
         }
-        usize::try_from(length).map(Some).map_err(|_| DecodeError::Length(length))
+        usize::try_from(length)
+            .map(Some)
+            .map_err(|_| DecodeError::Length(length))
     }
 
     fn shared(&mut self, len: usize) -> Result<Bytes, DecodeError> {
@@ -177,7 +191,9 @@ impl<'a> Reader<'a> {
 
     /// Text, or null.
     pub fn nullable_string(&mut self, flexible: bool) -> Result<Option<KString>, DecodeError> {
-        let Some(len) = self.length(flexible, |reader| reader.i16().map(i64::from))? else { return Ok(None) };
+        let Some(len) = self.length(flexible, |reader| reader.i16().map(i64::from))? else {
+            return Ok(None);
+        };
         let bytes = self.shared(len)?;
         KString::from_utf8(bytes).map(Some).map_err(|_| DecodeError::Utf8)
     }
@@ -189,7 +205,9 @@ impl<'a> Reader<'a> {
 
     /// Bytes, or null.
     pub fn nullable_bytes(&mut self, flexible: bool) -> Result<Option<Bytes>, DecodeError> {
-        let Some(len) = self.length(flexible, |reader| reader.i32().map(i64::from))? else { return Ok(None) };
+        let Some(len) = self.length(flexible, |reader| reader.i32().map(i64::from))? else {
+            return Ok(None);
+        };
         self.shared(len).map(Some)
     }
 
@@ -215,10 +233,15 @@ impl<'a> Reader<'a> {
         len_min: usize,
         mut element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Option<Vec<T>>, DecodeError> {
-        let Some(count) = self.length(flexible, |reader| reader.i32().map(i64::from))? else { return Ok(None) };
+        let Some(count) = self.length(flexible, |reader| reader.i32().map(i64::from))? else {
+            return Ok(None);
+        };
         let left = self.remaining();
         if count > left / len_min {
-            return Err(DecodeError::Count { count: count as i64, left });
+            return Err(DecodeError::Count {
+                count: count as i64,
+                left,
+            });
         }
         let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
@@ -234,7 +257,8 @@ impl<'a> Reader<'a> {
         len_min: usize,
         element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
-        self.nullable_array(flexible, len_min, element)?.ok_or(DecodeError::Null)
+        self.nullable_array(flexible, len_min, element)?
+            .ok_or(DecodeError::Null)
     }
 
     /// A struct that may be null: one byte before it says so.
@@ -242,7 +266,11 @@ impl<'a> Reader<'a> {
         &mut self,
         decode: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, DecodeError> {
-        if self.i8()? < 0 { Ok(None) } else { decode(self).map(Some) }
+        if self.i8()? < 0 {
+            Ok(None)
+        } else {
+            decode(self).map(Some)
+        }
     }
 
     /// The tagged fields at the end of a flexible struct. `known` reads a field and returns true, or returns false to have it skipped.
@@ -258,9 +286,17 @@ impl<'a> Reader<'a> {
                 return Err(DecodeError::Truncated { needed: size, left });
             }
             let start = self.at;
-            let mut field = Reader { frame: self.frame, at: start, end: start + size };
+            let mut field = Reader {
+                frame: self.frame,
+                at: start,
+                end: start + size,
+            };
             if known(&mut field, tag)? && field.remaining() > 0 {
-                return Err(DecodeError::Tagged { tag, size, used: field.at - start });
+                return Err(DecodeError::Tagged {
+                    tag,
+                    size,
+                    used: field.at - start,
+                });
             }
             self.at = start + size;
         }

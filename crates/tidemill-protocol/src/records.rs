@@ -15,7 +15,10 @@ pub struct Records {
 impl Records {
     /// No batches.
     pub const fn new() -> Self {
-        Records { first: Bytes::new(), rest: Vec::new() }
+        Records {
+            first: Bytes::new(),
+            rest: Vec::new(),
+        }
     }
 
     /// Adds batches behind those already here.
@@ -39,7 +42,9 @@ impl Records {
 
     /// The pieces in order.
     pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
-        std::iter::once(&self.first).chain(&self.rest).filter(|piece| !piece.is_empty())
+        std::iter::once(&self.first)
+            .chain(&self.rest)
+            .filter(|piece| !piece.is_empty())
     }
 
     /// All of it as one slice: shared if it is one piece (what is received always is), else copied together.
@@ -55,7 +60,10 @@ impl Records {
 
 impl From<Bytes> for Records {
     fn from(piece: Bytes) -> Self {
-        Records { first: piece, rest: Vec::new() }
+        Records {
+            first: piece,
+            rest: Vec::new(),
+        }
     }
 }
 

@@ -40,7 +40,10 @@ impl Writer {
 
     /// A writer with room for that many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
-        Writer { copied: BytesMut::with_capacity(bytes), ..Self::default() }
+        Writer {
+            copied: BytesMut::with_capacity(bytes),
+            ..Self::default()
+        }
     }
 
     /// What was written, as chunks.
@@ -61,7 +64,10 @@ impl Writer {
     pub(crate) fn finish_framed(mut self) -> Result<Frame, EncodeError> {
         let len = self.len() - 4;
         self.check(len, i32::MAX as usize);
-        let prefix = self.copied.first_chunk_mut::<4>().expect("four bytes were kept free for the length");
+        let prefix = self
+            .copied
+            .first_chunk_mut::<4>()
+            .expect("four bytes were kept free for the length");
         *prefix = (len as u32).to_be_bytes();
         self.finish()
     }
@@ -188,7 +194,10 @@ impl Writer {
     /// Record batches, or null.
     pub fn nullable_records(&mut self, flexible: bool, records: Option<&Records>) {
         self.length(flexible, records.map(Records::len));
-        records.into_iter().flat_map(Records::pieces).for_each(|piece| self.share(piece));
+        records
+            .into_iter()
+            .flat_map(Records::pieces)
+            .for_each(|piece| self.share(piece));
     }
 
     /// Record batches.
@@ -197,7 +206,12 @@ impl Writer {
     }
 
     /// An array, or null.
-    pub fn nullable_array<T>(&mut self, flexible: bool, elements: Option<&[T]>, mut element: impl FnMut(&mut Self, &T)) {
+    pub fn nullable_array<T>(
+        &mut self,
+        flexible: bool,
+        elements: Option<&[T]>,
+        mut element: impl FnMut(&mut Self, &T),
+    ) {
         self.length(flexible, elements.map(<[T]>::len));
         for each in elements.unwrap_or_default() {
             element(self, each);
@@ -223,14 +237,25 @@ impl Writer {
         let start = self.copied.len();
         let shared = self.shared.len();
         content(self);
-        let inside = self.shared.iter().skip(shared).map(|(_, bytes)| bytes.len()).sum::<usize>();
+        let inside = self
+            .shared
+            .iter()
+            .skip(shared)
+            .map(|(_, bytes)| bytes.len())
+            .sum::<usize>();
         let size = self.copied.len() - start + inside;
         self.check(size, i32::MAX as usize);
         // The size goes before the content, and its own length depends on it: write it behind, then turn it to the front.
         let end = self.copied.len();
         self.uvarint(size as u32);
         let prefix = self.copied.len() - end;
-        self.copied.get_mut(start..).expect("start was the length before the content").rotate_right(prefix);
-        self.shared.iter_mut().skip(shared).for_each(|(at, _)| *at += prefix);
+        self.copied
+            .get_mut(start..)
+            .expect("start was the length before the content")
+            .rotate_right(prefix);
+        self.shared
+            .iter_mut()
+            .skip(shared)
+            .for_each(|(at, _)| *at += prefix);
     }
 }

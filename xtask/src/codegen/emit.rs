@@ -22,8 +22,13 @@ pub(crate) fn modules(apis: &[(String, Api)]) -> String {
 pub(crate) fn api_keys(apis: &[(String, Api)]) -> String {
     let each = |row: fn(&Api) -> String| apis.iter().map(|(_, api)| row(api)).collect::<String>();
     let variants = each(|api| {
-        let Api { name, key, versions, .. } = api;
-        format!("/// {key}, versions {}.\n{name} = {key},\n", range_words(versions))
+        let Api {
+            name, key, versions, ..
+        } = api;
+        format!(
+            "/// {key}, versions {}.\n{name} = {key},\n",
+            range_words(versions)
+        )
     });
     let all = each(|api| format!("ApiKey::{},", api.name));
     let versions = each(|api| format!("ApiKey::{} => {},", api.name, range(&api.versions)));
@@ -64,27 +69,52 @@ pub(crate) fn api_keys(apis: &[(String, Api)]) -> String {
 /// The module of one API.
 pub(crate) fn module(api: &Api) -> Result<String> {
     let structs = structs(api)?;
-    let mut code = format!("//! {}, API {}, versions {}", api.name, api.key, range_words(&api.versions));
+    let mut code = format!(
+        "//! {}, API {}, versions {}",
+        api.name,
+        api.key,
+        range_words(&api.versions)
+    );
     if let Some(from) = api.flexible {
         write!(code, ", flexible from {from}")?;
     }
     write!(code, ".\n\n{GENERATED}")?;
     let mut body = String::new();
     for one in &structs {
-        body += &Emit { api, structs: &structs, of: one }.all()?;
+        body += &Emit {
+            api,
+            structs: &structs,
+            of: one,
+        }
+        .all()?;
     }
     let name = &api.name;
     for side in ["Request", "Response"] {
-        write!(body, "impl Message for {name}{side} {{ const KEY: ApiKey = ApiKey::{name}; }}\n\n")?;
+        write!(
+            body,
+            "impl Message for {name}{side} {{ const KEY: ApiKey = ApiKey::{name}; }}\n\n"
+        )?;
     }
-    writeln!(body, "impl Request for {name}Request {{ type Response = {name}Response; }}")?;
-    if body.contains("Bytes") {
+    writeln!(
+        body,
+        "impl Request for {name}Request {{ type Response = {name}Response; }}"
+    )?;
+    if mentions(&body, "Bytes") {
         code += "use bytes::Bytes;\n\n";
     }
-    let used = ["ApiKey", "Decode", "DecodeError", "Encode", "ErrorCode", "KString", "Message", "Reader", "Records"];
+    let used = [
+        "ApiKey",
+        "Decode",
+        "DecodeError",
+        "Encode",
+        "ErrorCode",
+        "KString",
+        "Message",
+        "Reader",
+        "Records",
+    ];
     let used = used.into_iter().chain(["Request", "Uuid", "Writer"]);
-    let word = |name: &str| body.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
-    let used: Vec<&str> = used.filter(|name| word(name)).collect();
+    let used: Vec<&str> = used.filter(|name| mentions(&body, name)).collect();
     write!(code, "use crate::{{{}}};\n\n{body}", used.join(", "))?;
     Ok(code)
 }
@@ -97,7 +127,11 @@ fn structs(api: &Api) -> Result<Vec<&Struct>> {
         if one.fields.is_empty() && !message {
             continue;
         }
-        ensure!(kept.iter().all(|other| other.name != one.name), "two structs are called {}", one.name);
+        ensure!(
+            kept.iter().all(|other| other.name != one.name),
+            "two structs are called {}",
+            one.name
+        );
         kept.push(one);
     }
     Ok(kept)
@@ -112,7 +146,13 @@ struct Emit<'a> {
 
 impl Emit<'_> {
     fn all(&self) -> Result<String> {
-        Ok(format!("{}{}{}{}", self.definition()?, self.default()?, self.decode()?, self.encode()?))
+        Ok(format!(
+            "{}{}{}{}",
+            self.definition()?,
+            self.default()?,
+            self.decode()?,
+            self.encode()?
+        ))
     }
 
     fn definition(&self) -> Result<String> {
@@ -123,9 +163,18 @@ impl Emit<'_> {
             None => format!("/// What answers {}.\n", self.api.name),
         };
         let default = if self.defaults_to_zero() { ", Default" } else { "" };
-        write!(code, "#[derive(Debug, Clone, PartialEq{default})]\npub struct {name} {{\n")?;
+        write!(
+            code,
+            "#[derive(Debug, Clone, PartialEq{default})]\npub struct {name} {{\n"
+        )?;
         for field in &self.of.fields {
-            write!(code, "{}pub {}: {},\n", self.field_doc(field), field.name, rust_type(field))?;
+            write!(
+                code,
+                "{}pub {}: {},\n",
+                self.field_doc(field),
+                field.name,
+                rust_type(field)
+            )?;
         }
         code += "}\n\n";
         Ok(code)
@@ -134,11 +183,15 @@ impl Emit<'_> {
     fn field_doc(&self, field: &Field) -> String {
         let mut doc = match field.versions == self.of.versions {
             true => "In every version".to_owned(),
-            false if field.versions.end() == self.of.versions.end() => format!("From version {}", field.versions.start()),
+            false if field.versions.end() == self.of.versions.end() => {
+                format!("From version {}", field.versions.start())
+            }
             false => format!("Versions {}", range_words(&field.versions)),
         };
         match &field.nullable {
-            Some(nullable) if *nullable != field.versions => doc += &format!("; null from version {}", nullable.start()),
+            Some(nullable) if *nullable != field.versions => {
+                doc += &format!("; null from version {}", nullable.start())
+            }
             Some(_) => doc += "; may be null",
             None => {}
         }
@@ -159,7 +212,10 @@ impl Emit<'_> {
         if self.defaults_to_zero() {
             return Ok(String::new());
         }
-        let mut code = format!("impl Default for {} {{ fn default() -> Self {{ Self {{\n", self.of.name);
+        let mut code = format!(
+            "impl Default for {} {{ fn default() -> Self {{ Self {{\n",
+            self.of.name
+        );
         for field in &self.of.fields {
             let value = field.default.clone().unwrap_or_else(|| zero(field).to_owned());
             writeln!(code, "{}: {value},", field.name)?;
@@ -215,8 +271,16 @@ impl Emit<'_> {
             "flexible" => write!(body, "if flexible {{ {} }}", self.read_tags()?)?,
             _ => {}
         }
-        let version = if body.contains("version") { "version" } else { "_version" };
-        let reader = if body.contains("reader") { "reader" } else { "_reader" };
+        let version = if mentions(&body, "version") {
+            "version"
+        } else {
+            "_version"
+        };
+        let reader = if mentions(&body, "reader") {
+            "reader"
+        } else {
+            "_reader"
+        };
         let name = &self.of.name;
         Ok(format!(
             "impl Decode for {name} {{ fn decode({reader}: &mut Reader<'_>, {version}: i16) -> Result<Self, DecodeError> {{ {body} Ok(it) }} }}\n\n"
@@ -242,20 +306,29 @@ impl Emit<'_> {
     }
 
     fn tagged(&self) -> Vec<(u32, &Field)> {
-        let mut tagged: Vec<_> = self.of.fields.iter().filter_map(|field| Some((field.tag?, field))).collect();
+        let mut tagged: Vec<_> = self
+            .of
+            .fields
+            .iter()
+            .filter_map(|field| Some((field.tag?, field)))
+            .collect();
         tagged.sort_by_key(|(tag, _)| *tag);
         tagged
     }
 
     fn read(&self, field: &Field, flexible: &str) -> Result<String> {
-        let Some(nullable) = &field.nullable else { return self.read_kind(&field.kind, "", flexible) };
+        let Some(nullable) = &field.nullable else {
+            return self.read_kind(&field.kind, "", flexible);
+        };
         let read_nullable = self.read_kind(&field.kind, "nullable_", flexible)?;
         if *nullable == field.versions {
             return Ok(read_nullable);
         }
         let present = self.read_kind(&field.kind, "", flexible)?;
         let from = nullable.start();
-        Ok(format!("if version >= {from} {{ {read_nullable} }} else {{ Some({present}) }}"))
+        Ok(format!(
+            "if version >= {from} {{ {read_nullable} }} else {{ Some({present}) }}"
+        ))
     }
 
     fn read_kind(&self, kind: &Kind, nullable: &str, flexible: &str) -> Result<String> {
@@ -266,10 +339,19 @@ impl Emit<'_> {
             Kind::Primitive("error") => "reader.error_code()?".to_owned(),
             Kind::Primitive(primitive) => format!("reader.{primitive}()?"),
             Kind::Struct(name) if nullable.is_empty() => format!("{name}::decode(reader, version)?"),
-            Kind::Struct(name) => format!("reader.nullable_struct(|reader| {name}::decode(reader, version))?"),
+            Kind::Struct(name) => {
+                format!("reader.nullable_struct(|reader| {name}::decode(reader, version))?")
+            }
             Kind::Array(element) => {
-                let least = self.of.versions.clone().filter_map(|version| self.len_min(element, version).ok()).min();
-                let least = least.filter(|least| *least > 0).context("an array of elements that may have no bytes")?;
+                let least = self
+                    .of
+                    .versions
+                    .clone()
+                    .filter_map(|version| self.len_min(element, version).ok())
+                    .min();
+                let least = least
+                    .filter(|least| *least > 0)
+                    .context("an array of elements that may have no bytes")?;
                 let each = match element.as_ref() {
                     Kind::Primitive(primitive @ ("string" | "bytes")) => {
                         format!("|reader| reader.{primitive}({flexible})")
@@ -277,7 +359,10 @@ impl Emit<'_> {
                     Kind::Primitive("error") => "Reader::error_code".to_owned(),
                     Kind::Primitive(primitive) => format!("Reader::{primitive}"),
                     other => {
-                        format!("|reader| {}::decode(reader, version)", other.struct_name().context("nested arrays")?)
+                        format!(
+                            "|reader| {}::decode(reader, version)",
+                            other.struct_name().context("nested arrays")?
+                        )
                     }
                 };
                 format!("reader.{nullable}array({flexible}, {least}, {each})?")
@@ -295,16 +380,29 @@ impl Emit<'_> {
             Kind::Primitive("i64" | "f64") => 8,
             Kind::Primitive("uuid") => 16,
             Kind::Primitive("string") if !flexible => 2,
-            Kind::Primitive(_) | Kind::Array(_) => if flexible { 1 } else { 4 },
+            Kind::Primitive(_) | Kind::Array(_) => {
+                if flexible {
+                    1
+                } else {
+                    4
+                }
+            }
             Kind::Struct(name) => {
                 let inner = self.structs.iter().find(|inner| inner.name == *name);
                 let inner = inner.with_context(|| format!("no struct is called {name}"))?;
-                ensure!(inner.versions.contains(&version), "{name} does not occur in version {version}");
+                ensure!(
+                    inner.versions.contains(&version),
+                    "{name} does not occur in version {version}"
+                );
                 let mut least = usize::from(flexible);
                 for field in &inner.fields {
                     if field.tag.is_none() && field.versions.contains(&version) {
                         let null = field.nullable.is_some() && matches!(field.kind, Kind::Struct(_));
-                        least += if null { 1 } else { self.len_min(&field.kind, version)? };
+                        least += if null {
+                            1
+                        } else {
+                            self.len_min(&field.kind, version)?
+                        };
                     }
                 }
                 least
@@ -326,8 +424,16 @@ impl Emit<'_> {
             "flexible" => write!(body, "if flexible {{ {} }}", self.write_tags()?)?,
             _ => {}
         }
-        let version = if body.contains("version") { "version" } else { "_version" };
-        let writer = if body.contains("writer") { "writer" } else { "_writer" };
+        let version = if mentions(&body, "version") {
+            "version"
+        } else {
+            "_version"
+        };
+        let writer = if mentions(&body, "writer") {
+            "writer"
+        } else {
+            "_writer"
+        };
         let name = &self.of.name;
         Ok(format!(
             "impl Encode for {name} {{ fn encode(&self, {writer}: &mut Writer, {version}: i16) {{ {body} }} }}\n\n"
@@ -347,9 +453,16 @@ impl Emit<'_> {
             let (name, write) = (&field.name, self.write(field, "true")?);
             writeln!(code, "let has_{name} = {present};")?;
             counts.push(format!("u32::from(has_{name})"));
-            writeln!(writes, "if has_{name} {{ writer.tagged({tag}, |writer| {write}); }}")?;
+            writeln!(
+                writes,
+                "if has_{name} {{ writer.tagged({tag}, |writer| {write}); }}"
+            )?;
         }
-        let count = if counts.is_empty() { "0".to_owned() } else { counts.join(" + ") };
+        let count = if counts.is_empty() {
+            "0".to_owned()
+        } else {
+            counts.join(" + ")
+        };
         write!(code, "writer.uvarint({count});\n{writes}")?;
         Ok(code)
     }
@@ -377,7 +490,10 @@ impl Emit<'_> {
             other => anyhow::bail!("{other:?} that is null in some versions only"),
         };
         let present = self.write_kind(&field.kind, "", &or_empty, flexible)?;
-        Ok(format!("if version >= {} {{ {write_nullable}; }} else {{ {present}; }}", nullable.start()))
+        Ok(format!(
+            "if version >= {} {{ {write_nullable}; }} else {{ {present}; }}",
+            nullable.start()
+        ))
     }
 
     fn write_kind(&self, kind: &Kind, nullable: &str, value: &str, flexible: &str) -> Result<String> {
@@ -404,6 +520,12 @@ impl Emit<'_> {
             }
         })
     }
+}
+
+/// Whether the code has that word, so that nothing is imported or named without need.
+fn mentions(code: &str, name: &str) -> bool {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| word == name)
 }
 
 fn differs_from_default(field: &Field) -> String {
@@ -438,7 +560,11 @@ fn rust_type(field: &Field) -> String {
         }
     }
     let plain = of(&field.kind);
-    if field.nullable.is_some() { format!("Option<{plain}>") } else { plain }
+    if field.nullable.is_some() {
+        format!("Option<{plain}>")
+    } else {
+        plain
+    }
 }
 
 /// The default of a field without one of its own.

@@ -48,8 +48,9 @@ pub(crate) enum Kind {
     Array(Box<Kind>),
 }
 
-pub(crate) const PRIMITIVES: [&str; 13] =
-    ["bool", "i8", "i16", "u16", "i32", "u32", "i64", "f64", "string", "bytes", "records", "uuid", "error"];
+pub(crate) const PRIMITIVES: [&str; 13] = [
+    "bool", "i8", "i16", "u16", "i32", "u32", "i64", "f64", "string", "bytes", "records", "uuid", "error",
+];
 
 impl Api {
     pub(crate) fn parse(text: &str) -> Result<Self> {
@@ -73,12 +74,19 @@ impl Api {
             if indent == 0 {
                 api.heading(content, &mut open).with_context(context)?;
             } else {
-                ensure!(indent % 2 == 0 && indent / 2 <= open.len(), "{}: indented by {indent}", context());
+                ensure!(
+                    indent % 2 == 0 && indent / 2 <= open.len(),
+                    "{}: indented by {indent}",
+                    context()
+                );
                 open.truncate(indent / 2);
                 api.field(content, &mut open).with_context(context)?;
             }
         }
-        ensure!(api.key >= 0 && !api.structs.is_empty(), "no `api NAME KEY`, or no messages");
+        ensure!(
+            api.key >= 0 && !api.structs.is_empty(),
+            "no `api NAME KEY`, or no messages"
+        );
         if api.advertised.is_empty() {
             api.advertised = api.versions.clone();
         }
@@ -111,13 +119,21 @@ impl Api {
         };
         let within = (words.len() == 2).then(|| format!("{}Request` and `{}Response", self.name, self.name));
         *open = vec![self.structs.len()];
-        self.structs.push(Struct { name, within, versions: self.versions.clone(), fields: Vec::new() });
+        self.structs.push(Struct {
+            name,
+            within,
+            versions: self.versions.clone(),
+            fields: Vec::new(),
+        });
         Ok(())
     }
 
     fn field(&mut self, line: &str, open: &mut Vec<usize>) -> Result<()> {
         let parent = *open.last().context("a field outside of any struct")?;
-        let parent = self.structs.get_mut(parent).context("an open struct that is not there")?;
+        let parent = self
+            .structs
+            .get_mut(parent)
+            .context("an open struct that is not there")?;
         let field = Field::parse(line, &parent.versions)?;
         let inner = field.kind.struct_name().map(str::to_owned);
         let within = format!("{}::{}", parent.name, field.name);
@@ -126,7 +142,12 @@ impl Api {
         // What is indented below belongs to this struct; it stays empty, and is dropped, if the struct has its own heading.
         if let Some(name) = inner {
             open.push(self.structs.len());
-            self.structs.push(Struct { name, within: Some(within), versions, fields: Vec::new() });
+            self.structs.push(Struct {
+                name,
+                within: Some(within),
+                versions,
+                fields: Vec::new(),
+            });
         }
         Ok(())
     }
@@ -149,8 +170,15 @@ impl Field {
             Some((kind, from)) => (kind, Some(self::versions(from, &versions)?)),
             None => (kind, None),
         };
-        let mut field =
-            Field { name, kind: Kind::parse(kind)?, versions, nullable, default: None, tag: None, comment };
+        let mut field = Field {
+            name,
+            kind: Kind::parse(kind)?,
+            versions,
+            nullable,
+            default: None,
+            tag: None,
+            comment,
+        };
         while let Some(word) = words.next() {
             let value = words.next().with_context(|| format!("nothing after `{word}`"))?;
             match word {
@@ -171,7 +199,10 @@ impl Kind {
         if let Some(primitive) = PRIMITIVES.iter().find(|primitive| **primitive == text) {
             return Ok(Kind::Primitive(primitive));
         }
-        ensure!(text.starts_with(|first: char| first.is_ascii_uppercase()), "no type is called {text}");
+        ensure!(
+            text.starts_with(|first: char| first.is_ascii_uppercase()),
+            "no type is called {text}"
+        );
         Ok(Kind::Struct(text.to_owned()))
     }
 
@@ -193,6 +224,9 @@ fn versions(text: &str, around: &Versions) -> Result<Versions> {
             None => (text.parse()?, text.parse()?),
         },
     };
-    ensure!(from <= to && around.contains(&from) && around.contains(&to), "{text} is not within {around:?}");
+    ensure!(
+        from <= to && around.contains(&from) && around.contains(&to),
+        "{text} is not within {around:?}"
+    );
     Ok(from..=to)
 }
