@@ -1,5 +1,7 @@
 //! From what a feed delivered to an article: markup out, one address, labels in order, language named.
 
+use html2text::render::TrivialDecorator;
+
 use crate::canonical_url::{UrlError, canonical_url};
 use crate::model::{Article, ArticleId, Body, RawItem};
 
@@ -43,9 +45,8 @@ fn plain(html: &str) -> Result<String, CleanError> {
     if !html.contains(['<', '&']) {
         return Ok(html.trim().to_owned());
     }
-    let text = html2text::config::plain_no_decorate()
+    let text = html2text::config::with_decorator(TrivialDecorator::new())
         .allow_width_overflow()
-        .link_footnotes(false)
         .string_from_read(html.as_bytes(), LINE_WIDTH)
         .map_err(|fault| CleanError::Markup { fault: fault.to_string() })?;
     Ok(text.trim().to_owned())

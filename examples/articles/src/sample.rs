@@ -3,12 +3,12 @@
 //! Four sites, one of them with a second feed of excerpts, one site that copies from the others, one torn file.
 //! The readers are made up anew at every start, always the same ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clean::clean;
 use crate::evaluation::Interests;
 use crate::feed::parse_feed;
-use crate::model::{Article, Click, ReaderId};
+use crate::model::{Article, ArticleId, Click, ReaderId};
 
 const READERS: u64 = 60;
 const CLICKS_MIN: u64 = 5;
@@ -60,11 +60,15 @@ pub fn clicks() -> (Vec<Click>, Interests) {
 // Each once, the copies of the copying site left out: nobody there has readers of their own.
 fn articles() -> Vec<Article> {
     let items = feeds().filter_map(|(_, bytes)| parse_feed(&bytes, None).ok()).flatten();
-    let mut articles: Vec<Article> = items.filter_map(|item| clean(item).ok()).collect();
-    articles.retain(|article| !article.url.contains("coast-reader"));
-    articles.sort_by(|a, b| a.id.cmp(&b.id));
-    articles.dedup_by(|a, b| a.id == b.id);
-    articles
+    let mut articles: BTreeMap<ArticleId, Article> = BTreeMap::new();
+    for article in items.filter_map(|item| clean(item).ok()).filter(|article| !article.url.contains("coast-reader")) {
+        let merged = match articles.remove(&article.id) {
+            Some(known) => known.merge(article),
+            None => article,
+        };
+        articles.insert(merged.id.clone(), merged);
+    }
+    articles.into_values().collect()
 }
 
 fn labels(article: &Article) -> impl Iterator<Item = String> + '_ {
@@ -94,7 +98,6 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;
