@@ -1,1 +1,47 @@
-//! What programs and the runtime need of a cluster: `Transport`, Producer, Consumer, Admin.
+//! What programs and the streams runtime need of a cluster.
+//!
+//! Two layers live here. [`Transport`] is the seam below the streams runtime: it moves batches, never single
+//! records, tells which partitions a member of a group owns, and has two implementations, librdkafka
+//! ([`connect`]) and [`MemoryCluster`] for tests. Above it, for programs that only read or write a log, stand
+//! `Producer`, `Consumer` and `Admin` (feature `kafka`).
+//!
+//! ```text
+//!   tidemill-runtime                  your program
+//!        │ Transport                      │ Producer, Consumer, Admin
+//!   ┌────┴──────────┬────────────────┐    │
+//!   │ MemoryCluster │ kafka (librdkafka) ─┘
+//! ```
+//!
+//! ```
+//! use tidemill_client::{MemoryCluster, Outgoing, TopicPartition, Transport};
+//!
+//! let cluster = MemoryCluster::new();
+//! cluster.topic("clicks", 1);
+//! let mut writer = cluster.writer("demo")?;
+//! let to = TopicPartition::new("clicks", 0);
+//! writer.send(&to, &[Outgoing::new(0, Some("u1".into()), Some("home".into()))])?;
+//! writer.flush()?;
+//! assert_eq!(cluster.end_offsets(&[to])?, vec![1]);
+//! # Ok::<(), tidemill_client::TransportError>(())
+//! ```
+//!
+//! What this crate refuses to know: keys' and values' types, stores, and operators.
+
+mod partitioner;
+mod record;
+mod transport;
+
+mod memory;
+
+#[cfg_attr(feature = "kafka", path = "kafka/mod.rs")]
+#[cfg_attr(not(feature = "kafka"), path = "without_kafka.rs")]
+mod kafka;
+
+pub use kafka::*;
+pub use memory::MemoryCluster;
+pub use partitioner::{key_partition, murmur2};
+pub use record::{Batch, Headers, Outgoing, Record, TopicPartition};
+pub use transport::{
+    CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicDescription, TopicSpec, Transport,
+    TransportError, Writer,
+};

@@ -1,0 +1,218 @@
+//! Readers of the cluster in memory, in a group and by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::MemoryCluster;
+use super::cluster::State;
+use super::group::MemberId;
+use super::log::Logs;
+use crate::{Batch, CommitError, Event, Member, Reader, Start, Subscription, TopicPartition, TransportError};
+
+/// The partitions being read and how far they are.
+#[derive(Default)]
+struct Positions {
+    next: BTreeMap<TopicPartition, Position>,
+    paused: BTreeSet<TopicPartition>,
+}
+
+struct Position {
+    offset: i64,
+    // The end last reported by `CaughtUp`.
+    reported: Option<i64>,
+}
+
+impl Positions {
+    fn assign(&mut self, from: &[(TopicPartition, Start)], logs: &Logs) -> Result<(), TransportError> {
+        self.next.clear();
+        self.paused.clear();
+        for (partition, start) in from {
+            let log = logs.partition(partition)?;
+            let offset = match *start {
+                Start::Earliest => log.start(),
+                Start::Latest => log.end(),
+                Start::At(offset) => offset,
+            };
+            self.next.insert(partition.clone(), Position { offset, reported: None });
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, records_max: usize, logs: &Logs, events: &mut Vec<Event>) -> Result<(), TransportError> {
+        let mut left = records_max;
+        for (partition, position) in &mut self.next {
+            if left == 0 || self.paused.contains(partition) {
+                continue;
+            }
+            let log = logs.partition(partition)?;
+            let records = log.read(position.offset, left).ok_or_else(|| TransportError::OutOfRange {
+                partition: partition.clone(),
+                offset: position.offset,
+            })?;
+            if let Some(last) = records.last() {
+                left -= records.len();
+                position.offset = last.offset + 1;
+                events.push(Event::Records(Batch { partition: partition.clone(), records }));
+            }
+            if position.offset == log.end() && position.reported != Some(log.end()) {
+                position.reported = Some(log.end());
+                events.push(Event::CaughtUp { partition: partition.clone(), end: log.end() });
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct MemoryMember {
+    cluster: MemoryCluster,
+    subscription: Subscription,
+    id: MemberId,
+    owned: Vec<TopicPartition>,
+    positions: Positions,
+    // Told of its loss, not yet released; it joins again then.
+    lost: bool,
+}
+
+impl MemoryMember {
+    pub(super) fn join(cluster: MemoryCluster, subscription: Subscription) -> Self {
+        let mut member =
+            Self { cluster, subscription, id: 0, owned: Vec::new(), positions: Positions::default(), lost: false };
+        member.rejoin();
+        member
+    }
+
+    fn rejoin(&mut self) {
+        let mut state = self.cluster.shared.lock();
+        self.id = state.new_member();
+        let State { groups, logs, .. } = &mut *state;
+        let group = groups.entry(self.subscription.group.clone()).or_default();
+        group.join(self.id, &self.subscription.client, &self.subscription.topics, logs);
+        drop(state);
+        self.cluster.shared.changed.notify_all();
+    }
+
+    fn gather(&mut self, state: &mut State, records_max: usize, events: &mut Vec<Event>) -> Result<(), TransportError> {
+        let State { groups, logs, .. } = state;
+        let group = groups.entry(self.subscription.group.clone()).or_default();
+        if !group.contains(self.id) {
+            if !self.lost {
+                self.lost = true;
+                self.positions = Positions::default();
+                events.push(Event::Lost(std::mem::take(&mut self.owned)));
+            }
+            return Ok(());
+        }
+        if let Some(news) = group.next_news(self.id) {
+            match &news {
+                Event::Assigned(partitions) => self.owned = partitions.clone(),
+                Event::Revoking(_) => self.positions = Positions::default(),
+                _ => {}
+            }
+            events.push(news);
+            return Ok(());
+        }
+        self.positions.read(records_max, logs, events)
+    }
+}
+
+impl Member for MemoryMember {
+    fn poll(&mut self, records_max: usize, wait: Duration, events: &mut Vec<Event>) -> Result<(), TransportError> {
+        let cluster = self.cluster.clone();
+        let mut state = cluster.shared.lock();
+        let had = events.len();
+        self.gather(&mut state, records_max, events)?;
+        if events.len() == had && !wait.is_zero() {
+            let (mut state, _timeout) =
+                cluster.shared.changed.wait_timeout(state, wait).expect("no section that holds this lock panics");
+            self.gather(&mut state, records_max, events)?;
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError> {
+        let state = self.cluster.shared.lock();
+        let group = state.groups.get(&self.subscription.group);
+        Ok(partitions.iter().map(|p| group?.committed(p)).collect())
+    }
+
+    fn accept(&mut self, from: &[(TopicPartition, Start)]) -> Result<(), TransportError> {
+        let state = self.cluster.shared.lock();
+        self.positions.assign(from, &state.logs)?;
+        self.positions.paused = from.iter().map(|(partition, _)| partition.clone()).collect();
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) {
+        self.positions.paused.extend(partitions.iter().cloned());
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.positions.paused.remove(partition);
+        }
+    }
+
+    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), CommitError> {
+        let mut state = self.cluster.shared.lock();
+        if state.failing_commits > 0 {
+            state.failing_commits -= 1;
+            let reason = "injected failure".to_owned();
+            return Err(TransportError::Cluster { operation: "commit", reason }.into());
+        }
+        state.groups.entry(self.subscription.group.clone()).or_default().commit(self.id, offsets)
+    }
+
+    fn release(&mut self) -> Result<(), TransportError> {
+        self.owned.clear();
+        self.positions = Positions::default();
+        if std::mem::take(&mut self.lost) {
+            self.rejoin();
+            return Ok(());
+        }
+        let mut state = self.cluster.shared.lock();
+        let State { groups, logs, .. } = &mut *state;
+        groups.entry(self.subscription.group.clone()).or_default().release(self.id, logs);
+        drop(state);
+        self.cluster.shared.changed.notify_all();
+        Ok(())
+    }
+
+    fn leave(self: Box<Self>) -> Result<(), TransportError> {
+        let mut state = self.cluster.shared.lock();
+        let State { groups, logs, .. } = &mut *state;
+        groups.entry(self.subscription.group.clone()).or_default().remove(self.id, logs);
+        drop(state);
+        self.cluster.shared.changed.notify_all();
+        Ok(())
+    }
+}
+
+pub(super) struct MemoryReader {
+    cluster: MemoryCluster,
+    positions: Positions,
+}
+
+impl MemoryReader {
+    pub(super) fn new(cluster: MemoryCluster) -> Self {
+        Self { cluster, positions: Positions::default() }
+    }
+}
+
+impl Reader for MemoryReader {
+    fn assign(&mut self, from: &[(TopicPartition, Start)]) -> Result<(), TransportError> {
+        let state = self.cluster.shared.lock();
+        self.positions.assign(from, &state.logs)
+    }
+
+    fn poll(&mut self, records_max: usize, wait: Duration, events: &mut Vec<Event>) -> Result<(), TransportError> {
+        let state = self.cluster.shared.lock();
+        let had = events.len();
+        self.positions.read(records_max, &state.logs, events)?;
+        if events.len() == had && !wait.is_zero() {
+            let (state, _timeout) =
+                self.cluster.shared.changed.wait_timeout(state, wait).expect("no section that holds this lock panics");
+            self.positions.read(records_max, &state.logs, events)?;
+        }
+        Ok(())
+    }
+}
