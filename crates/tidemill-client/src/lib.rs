@@ -27,7 +27,6 @@
 //!
 //! What this crate refuses to know: keys' and values' types, stores, and operators.
 
-mod partitioner;
 mod record;
 mod transport;
 
@@ -39,9 +38,8 @@ mod kafka;
 
 pub use kafka::*;
 pub use memory::MemoryCluster;
-pub use partitioner::{key_partition, murmur2};
-pub use record::{Batch, Headers, Outgoing, Record, TopicPartition};
+pub use record::{Batch, Outgoing, Record, TopicPartition};
 pub use transport::{
-    CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicDescription, TopicSpec, Transport,
-    TransportError, Writer,
+    CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicDescription, TopicSpec,
+    Transport, TransportError, Writer,
 };

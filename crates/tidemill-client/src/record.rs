@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-
-/// A record's headers, in order, duplicates kept.
-pub type Headers = Vec<(String, Option<Bytes>)>;
+use tidemill_data::Headers;
 
 /// One partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +18,10 @@ pub struct TopicPartition {
 impl TopicPartition {
     /// Names a partition.
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
-        Self { topic: topic.into(), partition }
+        Self {
+            topic: topic.into(),
+            partition,
+        }
     }
 }
 
@@ -70,7 +71,12 @@ pub struct Outgoing {
 impl Outgoing {
     /// A record without headers.
     pub fn new(timestamp: i64, key: Option<Bytes>, value: Option<Bytes>) -> Self {
-        Self { timestamp, key, value, headers: Headers::new() }
+        Self {
+            timestamp,
+            key,
+            value,
+            headers: Headers::default(),
+        }
     }
 
     /// The bytes it brings along, without any framing.

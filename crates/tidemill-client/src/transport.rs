@@ -79,7 +79,12 @@ pub enum Start {
 /// A member of a consumer group.
 pub trait Member: Send {
     /// Adds what happened to `events`: at most about `records_max` records; waits up to `wait` when there is nothing.
-    fn poll(&mut self, records_max: usize, wait: Duration, events: &mut Vec<Event>) -> Result<(), TransportError>;
+    fn poll(
+        &mut self,
+        records_max: usize,
+        wait: Duration,
+        events: &mut Vec<Event>,
+    ) -> Result<(), TransportError>;
 
     /// The group's committed offsets.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError>;
@@ -109,7 +114,12 @@ pub trait Reader: Send {
     fn assign(&mut self, from: &[(TopicPartition, Start)]) -> Result<(), TransportError>;
 
     /// As [`Member::poll`]; only `Records` and `CaughtUp` appear.
-    fn poll(&mut self, records_max: usize, wait: Duration, events: &mut Vec<Event>) -> Result<(), TransportError>;
+    fn poll(
+        &mut self,
+        records_max: usize,
+        wait: Duration,
+        events: &mut Vec<Event>,
+    ) -> Result<(), TransportError>;
 }
 
 /// A producer.
@@ -140,7 +150,12 @@ pub struct TopicSpec {
 impl TopicSpec {
     /// A topic with the broker's settings.
     pub fn new(name: impl Into<String>, partitions: i32) -> Self {
-        Self { name: name.into(), partitions: Some(partitions), replication: None, config: BTreeMap::new() }
+        Self {
+            name: name.into(),
+            partitions: Some(partitions),
+            replication: None,
+            config: BTreeMap::new(),
+        }
     }
 
     /// Sets the number of replicas.

@@ -8,8 +8,8 @@ use super::log::Logs;
 use super::member::{MemoryMember, MemoryReader};
 use super::writer::MemoryWriter;
 use crate::{
-    Member, Outgoing, Reader, Record, Subscription, TopicDescription, TopicPartition, TopicSpec, Transport, TransportError,
-    Writer,
+    Member, Outgoing, Reader, Record, Subscription, TopicDescription, TopicPartition, TopicSpec, Transport,
+    TransportError, Writer,
 };
 
 /// A cluster in memory. Clones are the same cluster, so several instances of a program can join it.
@@ -70,7 +70,11 @@ impl MemoryCluster {
 
     /// The settings a topic was created with.
     pub fn topic_config(&self, name: &str) -> Option<BTreeMap<String, String>> {
-        self.shared.lock().logs.topic(name).map(|topic| topic.config.clone())
+        self.shared
+            .lock()
+            .logs
+            .topic(name)
+            .map(|topic| topic.config.clone())
     }
 
     /// Appends a record, as some other producer would.
@@ -118,7 +122,12 @@ impl MemoryCluster {
 
     /// Lets the next `times` sends to a topic fail; their records are lost.
     pub fn fail_sends(&self, topic: &str, times: usize) {
-        *self.shared.lock().failing_sends.entry(topic.to_owned()).or_default() += times;
+        *self
+            .shared
+            .lock()
+            .failing_sends
+            .entry(topic.to_owned())
+            .or_default() += times;
     }
 }
 
@@ -139,7 +148,10 @@ impl Transport for MemoryCluster {
         let state = self.shared.lock();
         let describe = |name: &&str| {
             let topic = state.logs.topic(name)?;
-            Some(TopicDescription { partitions: topic.partitions.len() as i32, id: Some(topic.id.to_string()) })
+            Some(TopicDescription {
+                partitions: topic.partitions.len() as i32,
+                id: Some(topic.id.to_string()),
+            })
         };
         Ok(topics.iter().map(describe).collect())
     }
@@ -147,18 +159,26 @@ impl Transport for MemoryCluster {
     fn create(&self, topics: &[TopicSpec]) -> Result<(), TransportError> {
         let mut state = self.shared.lock();
         for topic in topics {
-            state.logs.create(&topic.name, topic.partitions.unwrap_or(1), topic.config.clone());
+            state
+                .logs
+                .create(&topic.name, topic.partitions.unwrap_or(1), topic.config.clone());
         }
         Ok(())
     }
 
     fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
         let state = self.shared.lock();
-        partitions.iter().map(|p| Ok(state.logs.partition(p)?.end())).collect()
+        partitions
+            .iter()
+            .map(|p| Ok(state.logs.partition(p)?.end()))
+            .collect()
     }
 
     fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
         let state = self.shared.lock();
-        partitions.iter().map(|p| Ok(state.logs.partition(p)?.start())).collect()
+        partitions
+            .iter()
+            .map(|p| Ok(state.logs.partition(p)?.start()))
+            .collect()
     }
 }

@@ -48,7 +48,11 @@ impl Group {
     }
 
     pub(super) fn members_of(&self, client: &str) -> Vec<MemberId> {
-        self.members.iter().filter(|(_, m)| m.client == client).map(|(id, _)| *id).collect()
+        self.members
+            .iter()
+            .filter(|(_, m)| m.client == client)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     pub(super) fn contains(&self, id: MemberId) -> bool {
@@ -71,7 +75,11 @@ impl Group {
         self.offsets.get(partition).copied()
     }
 
-    pub(super) fn commit(&mut self, id: MemberId, offsets: &[(TopicPartition, i64)]) -> Result<(), CommitError> {
+    pub(super) fn commit(
+        &mut self,
+        id: MemberId,
+        offsets: &[(TopicPartition, i64)],
+    ) -> Result<(), CommitError> {
         let Some(member) = self.members.get(&id) else {
             return Err(CommitError::Fenced("unknown member".into()));
         };
@@ -114,13 +122,19 @@ impl Group {
     /// Kafka's range assignor: consecutive partitions, the first members get one more.
     fn assign_topic(&mut self, topic: &str, logs: &Logs) {
         let partitions = logs.topic(topic).map_or(0, |t| t.partitions.len());
-        let mut takers: Vec<_> = self.members.values_mut().filter(|m| m.topics.iter().any(|t| t == topic)).collect();
+        let mut takers: Vec<_> = self
+            .members
+            .values_mut()
+            .filter(|m| m.topics.iter().any(|t| t == topic))
+            .collect();
         let (share, extra) = (partitions / takers.len(), partitions % takers.len());
         let mut next = 0;
         for (i, taker) in takers.iter_mut().enumerate() {
             let count = share + usize::from(i < extra);
             let range = next..next + count;
-            taker.owned.extend(range.map(|p| TopicPartition::new(topic, p as i32)));
+            taker
+                .owned
+                .extend(range.map(|p| TopicPartition::new(topic, p as i32)));
             next += count;
         }
     }

@@ -78,7 +78,10 @@ impl Logs {
     /// Forgets the records before `offset`, as retention does.
     pub(super) fn trim(&mut self, at: &TopicPartition, offset: i64) {
         let index = usize::try_from(at.partition).ok();
-        let partition = self.topics.get_mut(&*at.topic).and_then(|topic| topic.partitions.get_mut(index?));
+        let partition = self
+            .topics
+            .get_mut(&*at.topic)
+            .and_then(|topic| topic.partitions.get_mut(index?));
         if let Some(partition) = partition {
             let gone = (offset.clamp(partition.start, partition.end()) - partition.start) as usize;
             partition.records.drain(..gone);

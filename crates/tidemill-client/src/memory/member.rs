@@ -33,30 +33,49 @@ impl Positions {
                 Start::Latest => log.end(),
                 Start::At(offset) => offset,
             };
-            self.next.insert(partition.clone(), Position { offset, reported: None });
+            self.next.insert(
+                partition.clone(),
+                Position {
+                    offset,
+                    reported: None,
+                },
+            );
         }
         Ok(())
     }
 
-    fn read(&mut self, records_max: usize, logs: &Logs, events: &mut Vec<Event>) -> Result<(), TransportError> {
+    fn read(
+        &mut self,
+        records_max: usize,
+        logs: &Logs,
+        events: &mut Vec<Event>,
+    ) -> Result<(), TransportError> {
         let mut left = records_max;
         for (partition, position) in &mut self.next {
             if left == 0 || self.paused.contains(partition) {
                 continue;
             }
             let log = logs.partition(partition)?;
-            let records = log.read(position.offset, left).ok_or_else(|| TransportError::OutOfRange {
-                partition: partition.clone(),
-                offset: position.offset,
-            })?;
+            let records = log
+                .read(position.offset, left)
+                .ok_or_else(|| TransportError::OutOfRange {
+                    partition: partition.clone(),
+                    offset: position.offset,
+                })?;
             if let Some(last) = records.last() {
                 left -= records.len();
                 position.offset = last.offset + 1;
-                events.push(Event::Records(Batch { partition: partition.clone(), records }));
+                events.push(Event::Records(Batch {
+                    partition: partition.clone(),
+                    records,
+                }));
             }
             if position.offset == log.end() && position.reported != Some(log.end()) {
                 position.reported = Some(log.end());
-                events.push(Event::CaughtUp { partition: partition.clone(), end: log.end() });
+                events.push(Event::CaughtUp {
+                    partition: partition.clone(),
+                    end: log.end(),
+                });
             }
         }
         Ok(())
@@ -75,8 +94,14 @@ pub(super) struct MemoryMember {
 
 impl MemoryMember {
     pub(super) fn join(cluster: MemoryCluster, subscription: Subscription) -> Self {
-        let mut member =
-            Self { cluster, subscription, id: 0, owned: Vec::new(), positions: Positions::default(), lost: false };
+        let mut member = Self {
+            cluster,
+            subscription,
+            id: 0,
+            owned: Vec::new(),
+            positions: Positions::default(),
+            lost: false,
+        };
         member.rejoin();
         member
     }
@@ -86,12 +111,22 @@ impl MemoryMember {
         self.id = state.new_member();
         let State { groups, logs, .. } = &mut *state;
         let group = groups.entry(self.subscription.group.clone()).or_default();
-        group.join(self.id, &self.subscription.client, &self.subscription.topics, logs);
+        group.join(
+            self.id,
+            &self.subscription.client,
+            &self.subscription.topics,
+            logs,
+        );
         drop(state);
         self.cluster.shared.changed.notify_all();
     }
 
-    fn gather(&mut self, state: &mut State, records_max: usize, events: &mut Vec<Event>) -> Result<(), TransportError> {
+    fn gather(
+        &mut self,
+        state: &mut State,
+        records_max: usize,
+        events: &mut Vec<Event>,
+    ) -> Result<(), TransportError> {
         let State { groups, logs, .. } = state;
         let group = groups.entry(self.subscription.group.clone()).or_default();
         if !group.contains(self.id) {
@@ -116,14 +151,22 @@ impl MemoryMember {
 }
 
 impl Member for MemoryMember {
-    fn poll(&mut self, records_max: usize, wait: Duration, events: &mut Vec<Event>) -> Result<(), TransportError> {
+    fn poll(
+        &mut self,
+        records_max: usize,
+        wait: Duration,
+        events: &mut Vec<Event>,
+    ) -> Result<(), TransportError> {
         let cluster = self.cluster.clone();
         let mut state = cluster.shared.lock();
         let had = events.len();
         self.gather(&mut state, records_max, events)?;
         if events.len() == had && !wait.is_zero() {
-            let (mut state, _timeout) =
-                cluster.shared.changed.wait_timeout(state, wait).expect("no section that holds this lock panics");
+            let (mut state, _timeout) = cluster
+                .shared
+                .changed
+                .wait_timeout(state, wait)
+                .expect("no section that holds this lock panics");
             self.gather(&mut state, records_max, events)?;
         }
         Ok(())
@@ -157,9 +200,17 @@ impl Member for MemoryMember {
         if state.failing_commits > 0 {
             state.failing_commits -= 1;
             let reason = "injected failure".to_owned();
-            return Err(TransportError::Cluster { operation: "commit", reason }.into());
+            return Err(TransportError::Cluster {
+                operation: "commit",
+                reason,
+            }
+            .into());
         }
-        state.groups.entry(self.subscription.group.clone()).or_default().commit(self.id, offsets)
+        state
+            .groups
+            .entry(self.subscription.group.clone())
+            .or_default()
+            .commit(self.id, offsets)
     }
 
     fn release(&mut self) -> Result<(), TransportError> {
@@ -171,7 +222,10 @@ impl Member for MemoryMember {
         }
         let mut state = self.cluster.shared.lock();
         let State { groups, logs, .. } = &mut *state;
-        groups.entry(self.subscription.group.clone()).or_default().release(self.id, logs);
+        groups
+            .entry(self.subscription.group.clone())
+            .or_default()
+            .release(self.id, logs);
         drop(state);
         self.cluster.shared.changed.notify_all();
         Ok(())
@@ -180,7 +234,10 @@ impl Member for MemoryMember {
     fn leave(self: Box<Self>) -> Result<(), TransportError> {
         let mut state = self.cluster.shared.lock();
         let State { groups, logs, .. } = &mut *state;
-        groups.entry(self.subscription.group.clone()).or_default().remove(self.id, logs);
+        groups
+            .entry(self.subscription.group.clone())
+            .or_default()
+            .remove(self.id, logs);
         drop(state);
         self.cluster.shared.changed.notify_all();
         Ok(())
@@ -194,7 +251,10 @@ pub(super) struct MemoryReader {
 
 impl MemoryReader {
     pub(super) fn new(cluster: MemoryCluster) -> Self {
-        Self { cluster, positions: Positions::default() }
+        Self {
+            cluster,
+            positions: Positions::default(),
+        }
     }
 }
 
@@ -204,13 +264,22 @@ impl Reader for MemoryReader {
         self.positions.assign(from, &state.logs)
     }
 
-    fn poll(&mut self, records_max: usize, wait: Duration, events: &mut Vec<Event>) -> Result<(), TransportError> {
+    fn poll(
+        &mut self,
+        records_max: usize,
+        wait: Duration,
+        events: &mut Vec<Event>,
+    ) -> Result<(), TransportError> {
         let state = self.cluster.shared.lock();
         let had = events.len();
         self.positions.read(records_max, &state.logs, events)?;
         if events.len() == had && !wait.is_zero() {
-            let (state, _timeout) =
-                self.cluster.shared.changed.wait_timeout(state, wait).expect("no section that holds this lock panics");
+            let (state, _timeout) = self
+                .cluster
+                .shared
+                .changed
+                .wait_timeout(state, wait)
+                .expect("no section that holds this lock panics");
             self.positions.read(records_max, &state.logs, events)?;
         }
         Ok(())

@@ -4,8 +4,12 @@ use super::MemoryCluster;
 use crate::{CommitError, Event, Member, Outgoing, Start, Subscription, TopicPartition, Transport};
 
 fn join(cluster: &MemoryCluster, client: &str) -> Box<dyn Member> {
-    let subscription =
-        Subscription { group: "g".into(), client: client.into(), topics: vec!["in".into()], queued_bytes_max: 1 << 20 };
+    let subscription = Subscription {
+        group: "g".into(),
+        client: client.into(),
+        topics: vec!["in".into()],
+        queued_bytes_max: 1 << 20,
+    };
     cluster.join(&subscription).unwrap()
 }
 
@@ -65,7 +69,9 @@ fn records_come_after_accept_and_resume_and_the_end_is_told_once() {
     assert_eq!(poll(&mut *a), []);
     a.resume(&[at(0)]);
     let events = poll(&mut *a);
-    assert!(matches!(&events[..], [Event::Records(batch), Event::CaughtUp { end: 1, .. }] if batch.records.len() == 1));
+    assert!(
+        matches!(&events[..], [Event::Records(batch), Event::CaughtUp { end: 1, .. }] if batch.records.len() == 1)
+    );
     assert_eq!(poll(&mut *a), []);
 }
 
@@ -101,5 +107,7 @@ fn reading_before_the_first_record_is_out_of_range() {
     reader.assign(&[(at(0), Start::Earliest)]).unwrap();
     let mut events = Vec::new();
     reader.poll(10, Duration::ZERO, &mut events).unwrap();
-    assert!(matches!(&events[..], [Event::Records(batch), Event::CaughtUp { end: 3, .. }] if batch.records.len() == 1));
+    assert!(
+        matches!(&events[..], [Event::Records(batch), Event::CaughtUp { end: 3, .. }] if batch.records.len() == 1)
+    );
 }

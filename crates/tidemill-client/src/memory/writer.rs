@@ -20,7 +20,10 @@ impl Writer for MemoryWriter {
         let mut state = self.cluster.shared.lock();
         if let Some(left) = state.failing_sends.get_mut(&*to.topic).filter(|left| **left > 0) {
             *left -= 1;
-            let lost = TransportError::Delivery { partition: to.clone(), reason: "injected failure".into() };
+            let lost = TransportError::Delivery {
+                partition: to.clone(),
+                reason: "injected failure".into(),
+            };
             self.lost.get_or_insert(lost);
             return Ok(());
         }

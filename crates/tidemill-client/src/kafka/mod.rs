@@ -1,0 +1,21 @@
+//! Everything on librdkafka. No type of it leaves this module.
+
+mod client;
+mod describe_topics;
+mod list;
+mod member;
+mod messages;
+mod queue;
+mod transport;
+mod writer;
+
+mod admin;
+mod consumer;
+mod partitioner;
+mod producer;
+
+pub use admin::{Admin, GroupDescription, GroupListing, PartitionReplicas, TopicPartitions};
+pub use consumer::{Commit, Consumer, ConsumerBuilder, From, Received};
+pub use partitioner::{HashKey, Partitioner, Random, Sticky};
+pub use producer::{Acks, Delivery, Produced, Producer, ProducerBuilder, Sent};
+pub use transport::connect;
