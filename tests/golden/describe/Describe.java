@@ -1,0 +1,138 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.KeyValue;
+import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.kstream.*;
+import org.apache.kafka.streams.state.KeyValueStore;
+
+/** Describe FOLDER: writes what Kafka Streams 4.1.0 says of each topology here into FOLDER/NAME.txt. */
+public class Describe {
+  static final Consumed<String, String> TEXT = Consumed.with(Serdes.String(), Serdes.String());
+
+  static <T> Materialized<String, T, KeyValueStore<Bytes, byte[]>> store(String name) { return Materialized.as(name); }
+
+  public static void main(String[] args) throws Exception {
+    Map<String, Consumer<StreamsBuilder>> all = new LinkedHashMap<>();
+    all.put("stateless", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.filter((k, v) -> true).filterNot((k, v) -> false).mapValues(v -> v).peek((k, v) -> {}).to("out");
+    });
+    all.put("map_and_flat_map", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.map(KeyValue::pair).flatMap((k, v) -> java.util.List.of(KeyValue.pair(k, v))).flatMapValues(v -> java.util.List.of(v)).selectKey((k, v) -> v).foreach((k, v) -> {});
+    });
+    all.put("two_topics_merged", b -> {
+      KStream<String, String> s = b.stream(java.util.List.of("a", "b"), TEXT);
+      KStream<String, String> t = b.stream("c", TEXT);
+      s.merge(t).to("out");
+    });
+    all.put("split", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      Map<String, KStream<String, String>> parts = s.split(Named.as("split-")).branch((k, v) -> true, Branched.as("first")).branch((k, v) -> false, Branched.as("second")).defaultBranch(Branched.as("rest"));
+      parts.get("split-first").to("one");
+      parts.get("split-second").to("two");
+      parts.get("split-rest").to("three");
+    });
+    all.put("sink_chosen_per_record", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.to((k, v, context) -> v);
+    });
+    all.put("count_by_key", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().count(store("counts")).toStream().to("out");
+    });
+    all.put("count_unnamed", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().count().toStream().to("out");
+    });
+    all.put("word_count", b -> {
+      KStream<String, String> s = b.stream("sentences", TEXT);
+      s.flatMapValues(v -> java.util.List.of(v.split(" "))).groupBy((k, v) -> v).count(store("words")).toStream().to("counts");
+    });
+    all.put("group_after_select_key_unnamed", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.selectKey((k, v) -> v).groupByKey().reduce((x, y) -> y).toStream().to("out");
+    });
+    all.put("aggregate", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().aggregate(() -> "", (k, v, a) -> a + v, store("joined")).toStream().to("out");
+    });
+    all.put("repartition", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.repartition().to("out");
+    });
+    all.put("repartition_named", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.selectKey((k, v) -> v).repartition(Repartitioned.as("by-value")).to("out");
+    });
+    all.put("to_table", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.toTable(store("latest")).toStream().to("out");
+    });
+    all.put("to_table_after_map", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.map(KeyValue::pair).toTable(store("latest")).toStream().to("out");
+    });
+    all.put("table", b -> {
+      KTable<String, String> t = b.table("in", TEXT, store("rows"));
+      t.toStream().to("out");
+    });
+    all.put("table_unnamed", b -> {
+      KTable<String, String> t = b.table("in", TEXT);
+      t.filter((k, v) -> true).mapValues(v -> v).toStream().to("out");
+    });
+    all.put("table_filter_named", b -> {
+      KTable<String, String> t = b.table("in", TEXT, store("rows"));
+      t.filter((k, v) -> true, store("kept")).filterNot((k, v) -> false).mapValues(v -> v, store("mapped")).toStream().to("out");
+    });
+    all.put("table_grouped", b -> {
+      KTable<String, String> t = b.table("in", TEXT, store("rows"));
+      t.groupBy((k, v) -> KeyValue.pair(v, k), Grouped.with(Serdes.String(), Serdes.String())).count(store("counts")).toStream().to("out");
+    });
+    all.put("table_grouped_unnamed", b -> {
+      KTable<String, String> t = b.table("in", TEXT);
+      t.groupBy((k, v) -> KeyValue.pair(v, k), Grouped.with(Serdes.String(), Serdes.String())).aggregate(() -> "", (k, v, a) -> a + v, (k, v, a) -> a).toStream().to("out");
+    });
+    all.put("stream_table_join", b -> {
+      KStream<String, String> s = b.stream("clicks", TEXT);
+      KTable<String, String> t = b.table("profiles", TEXT);
+      s.join(t, (l, r) -> l + r).to("out");
+    });
+    all.put("stream_table_left_join_after_select_key", b -> {
+      KStream<String, String> s = b.stream("clicks", TEXT);
+      KTable<String, String> t = b.table("profiles", TEXT, store("profiles-store"));
+      s.selectKey((k, v) -> v).leftJoin(t, (l, r) -> l + r).to("out");
+    });
+    all.put("two_subtopologies", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.mapValues(v -> v).to("out");
+      KStream<String, String> t = b.stream("other", TEXT);
+      t.groupByKey().count(store("counts")).toStream().to("counts-out");
+    });
+    all.put("windowed_count", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10))).count(Materialized.as("windows")).toStream((w, v) -> w.key()).to("out");
+    });
+    all.put("stream_stream_join", b -> {
+      KStream<String, String> s = b.stream("left", TEXT);
+      KStream<String, String> t = b.stream("right", TEXT);
+      s.join(t, (l, r) -> l + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5))).to("out");
+    });
+    all.put("table_table_join", b -> {
+      KTable<String, String> s = b.table("left", TEXT);
+      KTable<String, String> t = b.table("right", TEXT);
+      s.join(t, (l, r) -> l + r, store("joined")).toStream().to("out");
+    });
+    for (Map.Entry<String, Consumer<StreamsBuilder>> entry : all.entrySet()) {
+      StreamsBuilder builder = new StreamsBuilder();
+      entry.getValue().accept(builder);
+      Files.writeString(Path.of(args[0], entry.getKey() + ".txt"), builder.build().describe().toString());
+    }
+  }
+}
