@@ -1,0 +1,192 @@
+//! One store's rows: its family of the database, and its overlay.
+
+use std::sync::Arc;
+
+use tidemill_data::{Headers, Timestamp};
+
+use crate::{
+    ApproximateSize, ByteStore, ChangelogRecord, Direction, Family, KeyRange, Rows, StoreError, WriteOp,
+    overlay::Overlay,
+};
+
+/// How much of a row's key and value is ours, and does not go to the changelog.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Prefixes {
+    pub(crate) key: usize,
+    pub(crate) value: usize,
+}
+
+pub(crate) struct Space {
+    name: String,
+    base: Arc<dyn ByteStore>,
+    family: Family,
+    overlay: Overlay,
+    prefixes: Prefixes,
+    // What the database gave for a key that the cache had no room for.
+    value: Vec<u8>,
+    // Rows below the floor have expired: they are not seen, and the next commit deletes them.
+    floor: Vec<u8>,
+    floor_committed: Vec<u8>,
+}
+
+impl Space {
+    pub(crate) fn open(
+        base: Arc<dyn ByteStore>,
+        name: &str,
+        prefixes: Prefixes,
+        cache_bytes_max: usize,
+    ) -> Result<Self, StoreError> {
+        let family = base.family(name).ok_or_else(|| StoreError::NoFamily {
+            name: name.to_owned(),
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            base,
+            family,
+            overlay: Overlay::new(cache_bytes_max),
+            prefixes,
+            value: Vec::new(),
+            floor: Vec::new(),
+            floor_committed: Vec::new(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        self.family
+    }
+
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        if key < self.floor.as_slice() {
+            return Ok(None);
+        }
+        if let Some(id) = self.overlay.find(key) {
+            return Ok(self.overlay.value(id));
+        }
+        let present = self.base.get(self.family, key, &mut self.value)?;
+        let value = present.then_some(self.value.as_slice());
+        self.overlay.remember(key, value);
+        Ok(value)
+    }
+
+    /// Reads keys that will be asked for soon, all at once.
+    pub(crate) fn prefetch(&mut self, keys: &[&[u8]]) -> Result<(), StoreError> {
+        let mut wanted: Vec<&[u8]> = keys.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted.retain(|key| self.overlay.find(key).is_none());
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let overlay = &mut self.overlay;
+        self.base.multi_get(self.family, &wanted, &mut |i, value| {
+            if let Some(key) = wanted.get(i) {
+                overlay.remember(key, value);
+            }
+        })
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], value: [&[u8]; 2], timestamp: Timestamp, headers: &Headers) {
+        self.overlay.write(key, Some(value), timestamp, headers);
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8], timestamp: Timestamp, headers: &Headers) {
+        self.overlay.write(key, None, timestamp, headers);
+    }
+
+    pub(crate) fn scan(&mut self, range: KeyRange<'_>, direction: Direction) -> Result<Rows<'_>, StoreError> {
+        self.overlay.order();
+        let range = KeyRange {
+            from: range.from.max(&self.floor),
+            to: range.to,
+        };
+        let base = self.base.scan(self.family, range, direction)?;
+        Rows::merge(base, self.overlay.scan(range, direction), direction)
+    }
+
+    /// Lets all rows below `floor` expire.
+    #[expect(dead_code, reason = "window stores call it")]
+    pub(crate) fn raise_floor(&mut self, floor: &[u8]) {
+        if floor > self.floor.as_slice() {
+            self.floor.clear();
+            self.floor.extend_from_slice(floor);
+        }
+    }
+
+    pub(crate) fn approximate_size(&self) -> Result<ApproximateSize, StoreError> {
+        self.base.approximate_size(self.family)
+    }
+
+    pub(crate) fn overlay_bytes(&self) -> usize {
+        self.overlay.bytes()
+    }
+
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.overlay.dirty_bytes()
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.overlay.is_dirty() || self.floor != self.floor_committed
+    }
+
+    pub(crate) fn changelog(&self, emit: &mut dyn FnMut(ChangelogRecord<'_>)) {
+        for row in self.overlay.dirty() {
+            let key = row
+                .key
+                .get(self.prefixes.key..)
+                .expect("the store wrote the prefix of this key");
+            let value = row.value.map(|value| {
+                value
+                    .get(self.prefixes.value..)
+                    .expect("the store wrote the prefix of this value")
+            });
+            emit(ChangelogRecord {
+                key,
+                value,
+                timestamp: row.timestamp,
+                headers: row.headers,
+            });
+        }
+    }
+
+    pub(crate) fn ops(&self) -> impl Iterator<Item = WriteOp<'_>> {
+        let family = self.family;
+        let expired = (self.floor != self.floor_committed).then(|| WriteOp::DeleteRange {
+            family,
+            range: KeyRange::new(&self.floor_committed, Some(&self.floor)),
+        });
+        // Rows that expired after they were written are not written at all.
+        let live = self
+            .overlay
+            .dirty()
+            .filter(|row| row.key >= self.floor.as_slice());
+        expired.into_iter().chain(live.map(move |row| match row.value {
+            Some(value) => WriteOp::Put {
+                family,
+                key: row.key,
+                value,
+            },
+            None => WriteOp::Delete { family, key: row.key },
+        }))
+    }
+
+    pub(crate) fn committed(&mut self) {
+        self.floor_committed.clone_from(&self.floor);
+        self.overlay.committed();
+    }
+
+    pub(crate) fn discard(&mut self) {
+        self.floor.clone_from(&self.floor_committed);
+        self.overlay.clear();
+    }
+
+    /// Forgets every row, also those in the database, which the caller deletes.
+    pub(crate) fn reset(&mut self) {
+        self.floor.clear();
+        self.floor_committed.clear();
+        self.overlay.clear();
+    }
+}
