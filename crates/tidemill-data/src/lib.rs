@@ -70,6 +70,11 @@ pub mod window_keys {
 
 /// What `#[derive(Data)]` expands to calls of.
 pub mod derive_support {
+    /// What a type parameter of a derived type has to be.
+    pub trait Serde: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static {}
+
+    impl<T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static> Serde for T {}
+
     pub use crate::json::{decode as json_decode, encode as json_encode};
     pub use crate::message_pack::{decode as message_pack_decode, encode as message_pack_encode};
 }

@@ -1,0 +1,9 @@
+use tidemill_derive::Data;
+
+#[derive(Data, serde::Serialize, serde::Deserialize)]
+#[data(avro)]
+struct Click {
+    article: String,
+}
+
+fn main() {}
