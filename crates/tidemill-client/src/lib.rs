@@ -14,14 +14,23 @@
 //!
 //! ```
 //! use tidemill_client::{MemoryCluster, Outgoing, TopicPartition, Transport};
+//! use tidemill_data::{Headers, Timestamp};
 //!
 //! let cluster = MemoryCluster::new();
 //! cluster.topic("clicks", 1);
 //! let mut writer = cluster.writer("demo")?;
-//! let to = TopicPartition::new("clicks", 0);
-//! writer.send(&to, &[Outgoing::new(0, Some("u1".into()), Some("home".into()))])?;
+//! let (topic, headers) = (writer.topic("clicks")?, Headers::default());
+//! let click = Outgoing {
+//!     topic,
+//!     partition: 0,
+//!     timestamp: Timestamp::from_millis(0),
+//!     key: Some(b"u1"),
+//!     value: Some(b"home"),
+//!     headers: &headers,
+//! };
+//! writer.send(&[click])?;
 //! writer.flush()?;
-//! assert_eq!(cluster.end_offsets(&[to])?, vec![1]);
+//! assert_eq!(cluster.end_offsets(&[TopicPartition::new("clicks", 0)])?, vec![1]);
 //! # Ok::<(), tidemill_client::TransportError>(())
 //! ```
 //!
@@ -38,7 +47,7 @@ mod kafka;
 
 pub use kafka::*;
 pub use memory::MemoryCluster;
-pub use record::{Batch, Outgoing, Record, TopicPartition};
+pub use record::{Batch, Outgoing, Record, TopicPartition, WriterTopic};
 pub use transport::{
     CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicDescription, TopicSpec,
     Transport, TransportError, Writer,

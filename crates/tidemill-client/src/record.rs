@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidemill_data::Headers;
+use tidemill_data::{Headers, Timestamp};
 
 /// One partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,8 +36,8 @@ impl fmt::Display for TopicPartition {
 pub struct Record {
     /// Its offset in its partition.
     pub offset: i64,
-    /// Milliseconds since the epoch.
-    pub timestamp: i64,
+    /// Event time.
+    pub timestamp: Timestamp,
     /// The key's bytes; `None` is null.
     pub key: Option<Bytes>,
     /// The value's bytes; `None` is null.
@@ -55,32 +55,23 @@ pub struct Batch {
     pub records: Vec<Record>,
 }
 
-/// A record to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Milliseconds since the epoch.
-    pub timestamp: i64,
+/// A topic as a [`Writer`](crate::Writer) knows it, from [`Writer::topic`](crate::Writer::topic).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WriterTopic(pub(crate) usize);
+
+/// A record to be written. It borrows: a writer copies what it must keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Which topic.
+    pub topic: WriterTopic,
+    /// Which of its partitions.
+    pub partition: i32,
+    /// Event time.
+    pub timestamp: Timestamp,
     /// The key's bytes; `None` is null.
-    pub key: Option<Bytes>,
+    pub key: Option<&'a [u8]>,
     /// The value's bytes; `None` is null.
-    pub value: Option<Bytes>,
+    pub value: Option<&'a [u8]>,
     /// The headers.
-    pub headers: Headers,
-}
-
-impl Outgoing {
-    /// A record without headers.
-    pub fn new(timestamp: i64, key: Option<Bytes>, value: Option<Bytes>) -> Self {
-        Self {
-            timestamp,
-            key,
-            value,
-            headers: Headers::default(),
-        }
-    }
-
-    /// The bytes it brings along, without any framing.
-    pub fn payload_bytes(&self) -> usize {
-        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
-    }
+    pub headers: &'a Headers,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{Batch, Outgoing, TopicPartition};
+use crate::{Batch, Outgoing, TopicPartition, WriterTopic};
 
 /// Client settings by Kafka's names (`bootstrap.servers`, `ssl.*`, `sasl.*`, `fetch.min.bytes`, …).
 pub type Settings = BTreeMap<String, String>;
@@ -124,8 +124,11 @@ pub trait Reader: Send {
 
 /// A producer.
 pub trait Writer: Send {
-    /// Queues records for one partition, in order; blocks while the queue is full.
-    fn send(&mut self, to: &TopicPartition, records: &[Outgoing]) -> Result<(), TransportError>;
+    /// Makes a topic known, so that records can name it cheaply. The same name gives the same answer.
+    fn topic(&mut self, name: &str) -> Result<WriterTopic, TransportError>;
+
+    /// Queues records; those of one partition stay in order. Blocks while the queue is full.
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<(), TransportError>;
 
     /// Sends what is due and takes notice of outcomes, without waiting. An error means that records were lost.
     fn poll(&mut self) -> Result<(), TransportError>;

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_void};
 use bytes::{Bytes, BytesMut};
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
-use tidemill_data::{Header, Headers};
+use tidemill_data::{Header, Headers, Timestamp};
 
 use super::client::describe;
 use crate::{Record, TopicPartition};
@@ -80,7 +80,7 @@ impl Messages {
                 let slice = |span: Option<Span>| span.map(|(from, to)| buffer.slice(from..to));
                 Record {
                     offset,
-                    timestamp,
+                    timestamp: Timestamp::from_millis(timestamp),
                     key: slice(key),
                     value: slice(value),
                     headers,

@@ -4,19 +4,17 @@
     reason = "calls librdkafka's C interface; each block says why it is sound"
 )]
 
-use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use rdkafka::bindings::rd_kafka_vtype_t as Kind;
 use tidemill_data::Headers;
 
 use super::client::{Client, Role, c_string, check, describe};
-use crate::{Outgoing, Settings, TopicPartition, TransportError, Writer};
+use crate::{Outgoing, Settings, TopicPartition, TransportError, Writer, WriterTopic};
 
 /// How long one wait for room in the queue, or for the last acknowledgements, lasts before we look at losses again.
 const STEP: Duration = Duration::from_millis(50);
@@ -24,12 +22,15 @@ const STEP: Duration = Duration::from_millis(50);
 const RECORDS_PER_LOOK: usize = 10_000;
 
 pub(super) struct KafkaWriter {
-    topics: HashMap<Arc<str>, TopicHandle>,
+    topics: Vec<TopicHandle>,
     client: Client,
     since_look: usize,
 }
 
-struct TopicHandle(*mut rd::rd_kafka_topic_t);
+struct TopicHandle {
+    name: Arc<str>,
+    topic: *mut rd::rd_kafka_topic_t,
+}
 
 // SAFETY: librdkafka's topic handles may be used from any thread.
 unsafe impl Send for TopicHandle {}
@@ -37,42 +38,26 @@ unsafe impl Send for TopicHandle {}
 impl KafkaWriter {
     pub(super) fn new(settings: &Settings) -> Result<Self, TransportError> {
         Ok(Self {
-            topics: HashMap::new(),
+            topics: Vec::new(),
             client: Client::new(Role::Producer, settings)?,
             since_look: 0,
         })
     }
 
-    fn topic(&mut self, name: &Arc<str>) -> Result<*mut rd::rd_kafka_topic_t, TransportError> {
-        if let Some(handle) = self.topics.get(name) {
-            return Ok(handle.0);
-        }
-        let c_name = c_string(name)?;
-        // SAFETY: the client is live; a null configuration is the default one.
-        let topic =
-            unsafe { rd::rd_kafka_topic_new(self.client.ptr(), c_name.as_ptr(), std::ptr::null_mut()) };
-        if topic.is_null() {
-            return Err(TransportError::Settings(format!(
-                "{name:?} is no name for a topic"
-            )));
-        }
-        self.topics.insert(name.clone(), TopicHandle(topic));
-        Ok(topic)
-    }
-
-    fn send_one(
-        &mut self,
-        topic: *mut rd::rd_kafka_topic_t,
-        to: &TopicPartition,
-        record: &Outgoing,
-    ) -> Result<(), TransportError> {
+    fn send_one(&mut self, record: &Outgoing<'_>) -> Result<(), TransportError> {
+        let handle = self
+            .topics
+            .get(record.topic.0)
+            .expect("topics come from this writer");
+        let (topic, name) = (handle.topic, handle.name.clone());
         loop {
-            match self.produce(topic, to.partition, record)? {
+            match self.produce(topic, record)? {
                 Code::RD_KAFKA_RESP_ERR_NO_ERROR => return Ok(()),
                 Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => self.serve(STEP)?,
                 code => {
+                    let partition = TopicPartition::new(name, record.partition);
                     return Err(TransportError::Delivery {
-                        partition: to.clone(),
+                        partition,
                         reason: describe(code),
                     });
                 }
@@ -83,20 +68,19 @@ impl KafkaWriter {
     fn produce(
         &self,
         topic: *mut rd::rd_kafka_topic_t,
-        partition: i32,
-        record: &Outgoing,
+        record: &Outgoing<'_>,
     ) -> Result<Code, TransportError> {
         const COPY: c_int = 0x2;
-        let headers = native_headers(&record.headers)?;
+        let headers = native_headers(record.headers)?;
         let values = [
             argument(Kind::RD_KAFKA_VTYPE_RKT, |u| u.rkt = topic),
-            argument(Kind::RD_KAFKA_VTYPE_PARTITION, |u| u.i32_ = partition),
+            argument(Kind::RD_KAFKA_VTYPE_PARTITION, |u| u.i32_ = record.partition),
             argument(Kind::RD_KAFKA_VTYPE_MSGFLAGS, |u| u.i = COPY),
-            argument(Kind::RD_KAFKA_VTYPE_TIMESTAMP, |u| u.i64_ = record.timestamp),
-            argument(Kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = memory(record.key.as_ref())),
-            argument(Kind::RD_KAFKA_VTYPE_VALUE, |u| {
-                u.mem = memory(record.value.as_ref())
+            argument(Kind::RD_KAFKA_VTYPE_TIMESTAMP, |u| {
+                u.i64_ = record.timestamp.millis()
             }),
+            argument(Kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = memory(record.key)),
+            argument(Kind::RD_KAFKA_VTYPE_VALUE, |u| u.mem = memory(record.value)),
             argument(Kind::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers),
         ];
         let used = if headers.is_null() {
@@ -137,10 +121,29 @@ impl KafkaWriter {
 }
 
 impl Writer for KafkaWriter {
-    fn send(&mut self, to: &TopicPartition, records: &[Outgoing]) -> Result<(), TransportError> {
-        let topic = self.topic(&to.topic)?;
+    fn topic(&mut self, name: &str) -> Result<WriterTopic, TransportError> {
+        if let Some(at) = self.topics.iter().position(|known| *known.name == *name) {
+            return Ok(WriterTopic(at));
+        }
+        let c_name = c_string(name)?;
+        // SAFETY: the client is live; a null configuration is the default one.
+        let topic =
+            unsafe { rd::rd_kafka_topic_new(self.client.ptr(), c_name.as_ptr(), std::ptr::null_mut()) };
+        if topic.is_null() {
+            return Err(TransportError::Settings(format!(
+                "{name:?} is no name for a topic"
+            )));
+        }
+        self.topics.push(TopicHandle {
+            name: name.into(),
+            topic,
+        });
+        Ok(WriterTopic(self.topics.len() - 1))
+    }
+
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<(), TransportError> {
         for record in records {
-            self.send_one(topic, to, record)?;
+            self.send_one(record)?;
         }
         self.since_look += records.len();
         if self.since_look >= RECORDS_PER_LOOK {
@@ -169,9 +172,9 @@ impl Writer for KafkaWriter {
 
 impl Drop for KafkaWriter {
     fn drop(&mut self) {
-        for (_, topic) in self.topics.drain() {
+        for handle in self.topics.drain(..) {
             // SAFETY: each handle was made by `topic` and is not used again.
-            unsafe { rd::rd_kafka_topic_destroy(topic.0) };
+            unsafe { rd::rd_kafka_topic_destroy(handle.topic) };
         }
     }
 }
@@ -184,7 +187,7 @@ fn argument(vtype: Kind, set: impl FnOnce(&mut rd::rd_kafka_vu_s__bindgen_ty_1))
     rd::rd_kafka_vu_t { vtype, u }
 }
 
-fn memory(bytes: Option<&Bytes>) -> rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+fn memory(bytes: Option<&[u8]>) -> rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
     let (ptr, size) = bytes.map_or((std::ptr::null(), 0), |b| (b.as_ptr(), b.len()));
     rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
         ptr: ptr.cast_mut().cast::<c_void>(),
@@ -200,7 +203,7 @@ fn native_headers(headers: &Headers) -> Result<*mut rd::rd_kafka_headers_t, Tran
     unsafe {
         let list = rd::rd_kafka_headers_new(headers.len());
         for header in headers {
-            let value = memory(header.value.as_ref());
+            let value = memory(header.value.as_deref());
             let name = header.name.as_bytes();
             let code = rd::rd_kafka_header_add(
                 list,

@@ -8,7 +8,7 @@ use super::log::Logs;
 use super::member::{MemoryMember, MemoryReader};
 use super::writer::MemoryWriter;
 use crate::{
-    Member, Outgoing, Reader, Record, Subscription, TopicDescription, TopicPartition, TopicSpec, Transport,
+    Member, Reader, Record, Subscription, TopicDescription, TopicPartition, TopicSpec, Transport,
     TransportError, Writer,
 };
 
@@ -77,9 +77,9 @@ impl MemoryCluster {
             .map(|topic| topic.config.clone())
     }
 
-    /// Appends a record, as some other producer would.
-    pub fn append(&self, to: &TopicPartition, record: Outgoing) -> Result<(), TransportError> {
-        self.shared.lock().logs.append(to, &[record])?;
+    /// Appends a record, as some other producer would. Its offset is the next one, whatever the record says.
+    pub fn append(&self, to: &TopicPartition, record: Record) -> Result<(), TransportError> {
+        self.shared.lock().logs.append(to, record)?;
         self.shared.changed.notify_all();
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Outgoing, Record, TopicPartition, TransportError};
+use crate::{Record, TopicPartition, TransportError};
 
 /// The topics of a cluster in memory.
 #[derive(Default)]
@@ -55,23 +55,16 @@ impl Logs {
             .ok_or_else(|| TransportError::UnknownPartition(at.clone()))
     }
 
-    pub(super) fn append(&mut self, to: &TopicPartition, records: &[Outgoing]) -> Result<(), TransportError> {
+    /// Appends a record; its offset is set here.
+    pub(super) fn append(&mut self, to: &TopicPartition, mut record: Record) -> Result<(), TransportError> {
         let index = usize::try_from(to.partition).ok();
         let partition = self
             .topics
             .get_mut(&*to.topic)
             .and_then(|topic| topic.partitions.get_mut(index?))
             .ok_or_else(|| TransportError::UnknownPartition(to.clone()))?;
-        for record in records {
-            let offset = partition.end();
-            partition.records.push(Record {
-                offset,
-                timestamp: record.timestamp,
-                key: record.key.clone(),
-                value: record.value.clone(),
-                headers: record.headers.clone(),
-            });
-        }
+        record.offset = partition.end();
+        partition.records.push(record);
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::MemoryCluster;
-use crate::{CommitError, Event, Member, Outgoing, Start, Subscription, TopicPartition, Transport};
+use tidemill_data::{Headers, Timestamp};
+
+use crate::{CommitError, Event, Member, Outgoing, Record, Start, Subscription, TopicPartition, Transport};
 
 fn join(cluster: &MemoryCluster, client: &str) -> Box<dyn Member> {
     let subscription = Subscription {
@@ -23,8 +25,15 @@ fn at(partition: i32) -> TopicPartition {
     TopicPartition::new("in", partition)
 }
 
-fn record(value: &'static str) -> Outgoing {
-    Outgoing::new(0, None, Some(value.into()))
+fn record(value: &'static str) -> Record {
+    let timestamp = Timestamp::from_millis(0);
+    Record {
+        offset: 0,
+        timestamp,
+        key: None,
+        value: Some(value.into()),
+        headers: Headers::default(),
+    }
 }
 
 #[test]
@@ -86,9 +95,22 @@ fn injected_failures_hit_as_often_as_asked() {
     a.commit(&[(at(0), 1)]).unwrap();
     cluster.fail_sends("in", 1);
     let mut writer = cluster.writer("w").unwrap();
-    writer.send(&at(0), &[record("lost")]).unwrap();
+    let (topic, headers, timestamp) = (
+        writer.topic("in").unwrap(),
+        Headers::default(),
+        Timestamp::from_millis(0),
+    );
+    let out = Outgoing {
+        topic,
+        partition: 0,
+        timestamp,
+        key: None,
+        value: Some(b"x"),
+        headers: &headers,
+    };
+    writer.send(&[out]).unwrap();
     assert!(writer.flush().is_err());
-    writer.send(&at(0), &[record("kept")]).unwrap();
+    writer.send(&[out]).unwrap();
     writer.flush().unwrap();
     assert_eq!(cluster.records(&at(0)).unwrap().len(), 1);
 }

@@ -1,33 +1,68 @@
 //! The producer of the cluster in memory: a record sent is a record written.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::MemoryCluster;
-use crate::{Outgoing, TopicPartition, TransportError, Writer};
+use crate::{Outgoing, Record, TopicPartition, TransportError, Writer, WriterTopic};
 
 pub(super) struct MemoryWriter {
     cluster: MemoryCluster,
+    topics: Vec<Arc<str>>,
     // The first loss since the last flush or poll; outcomes are told late, as by a real producer.
     lost: Option<TransportError>,
 }
 
 impl MemoryWriter {
     pub(super) fn new(cluster: MemoryCluster) -> Self {
-        Self { cluster, lost: None }
+        Self {
+            cluster,
+            topics: Vec::new(),
+            lost: None,
+        }
     }
 }
 
 impl Writer for MemoryWriter {
-    fn send(&mut self, to: &TopicPartition, records: &[Outgoing]) -> Result<(), TransportError> {
+    fn topic(&mut self, name: &str) -> Result<WriterTopic, TransportError> {
+        let at = self
+            .topics
+            .iter()
+            .position(|known| **known == *name)
+            .unwrap_or_else(|| {
+                self.topics.push(name.into());
+                self.topics.len() - 1
+            });
+        Ok(WriterTopic(at))
+    }
+
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<(), TransportError> {
         let mut state = self.cluster.shared.lock();
-        if let Some(left) = state.failing_sends.get_mut(&*to.topic).filter(|left| **left > 0) {
-            *left -= 1;
-            let lost = TransportError::Delivery {
-                partition: to.clone(),
-                reason: "injected failure".into(),
+        for record in records {
+            let topic = self
+                .topics
+                .get(record.topic.0)
+                .expect("topics come from this writer");
+            let to = TopicPartition::new(topic.clone(), record.partition);
+            if let Some(left) = state.failing_sends.get_mut(&**topic).filter(|left| **left > 0) {
+                *left -= 1;
+                let lost = TransportError::Delivery {
+                    partition: to,
+                    reason: "injected failure".into(),
+                };
+                self.lost.get_or_insert(lost);
+                continue;
+            }
+            let written = Record {
+                offset: 0,
+                timestamp: record.timestamp,
+                key: record.key.map(Bytes::copy_from_slice),
+                value: record.value.map(Bytes::copy_from_slice),
+                headers: record.headers.clone(),
             };
-            self.lost.get_or_insert(lost);
-            return Ok(());
+            state.logs.append(&to, written)?;
         }
-        state.logs.append(to, records)?;
         drop(state);
         self.cluster.shared.changed.notify_all();
         Ok(())
