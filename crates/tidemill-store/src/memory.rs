@@ -8,7 +8,8 @@ use std::{
 
 use crate::{ApproximateSize, ByteStore, Cursor, Direction, Family, KeyRange, StoreError, WriteOp};
 
-type Rows = BTreeMap<Box<[u8]>, Box<[u8]>>;
+type Bytes = Box<[u8]>;
+type Rows = BTreeMap<Bytes, Bytes>;
 
 /// A [`ByteStore`] whose content lives and dies with the process.
 #[derive(Debug)]
@@ -161,10 +162,10 @@ fn apply(rows: &mut Rows, op: WriteOp<'_>) {
 
 struct MemoryCursor {
     rows: Arc<Rows>,
-    from: Box<[u8]>,
-    to: Option<Box<[u8]>>,
+    from: Bytes,
+    to: Option<Bytes>,
     direction: Direction,
-    at: Option<(Box<[u8]>, Box<[u8]>)>,
+    at: Option<(Bytes, Bytes)>,
 }
 
 impl MemoryCursor {
