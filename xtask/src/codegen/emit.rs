@@ -33,8 +33,8 @@ pub(crate) fn api_keys(apis: &[(String, Api)]) -> String {
     let all = each(|api| format!("ApiKey::{},", api.name));
     let versions = each(|api| format!("ApiKey::{} => {},", api.name, range(&api.versions)));
     let advertised = each(|api| match &api.advertised {
-        advertised if *advertised == api.versions => String::new(),
-        advertised => format!("ApiKey::{} => {},", api.name, range(advertised)),
+        Some(advertised) => format!("ApiKey::{} => {},", api.name, range(advertised)),
+        None => String::new(),
     });
     let flexible = each(|api| match api.flexible {
         Some(from) => format!("ApiKey::{} => Some({from}),", api.name),
@@ -168,9 +168,9 @@ impl Emit<'_> {
             "#[derive(Debug, Clone, PartialEq{default})]\npub struct {name} {{\n"
         )?;
         for field in &self.of.fields {
-            write!(
+            writeln!(
                 code,
-                "{}pub {}: {},\n",
+                "{}pub {}: {},",
                 self.field_doc(field),
                 field.name,
                 rust_type(field)
@@ -256,10 +256,26 @@ impl Emit<'_> {
         if self.of.within.is_none() {
             writeln!(body, "ApiKey::{}.check_version(version)?;", self.api.name)?;
         }
-        let mutable = if self.of.fields.is_empty() { "" } else { "mut " };
         body += &self.flexible_let();
-        writeln!(body, "let {mutable}it = Self::default();")?;
-        for field in self.of.fields.iter().filter(|field| field.tag.is_none()) {
+        // The fields before the first that not every version has are read where the struct is made.
+        let always = |field: &&Field| field.tag.is_none() && self.condition(&field.versions).is_none();
+        let first = self.of.fields.iter().take_while(always).count();
+        let (first, rest) = self
+            .of
+            .fields
+            .split_at_checked(first)
+            .context("counted among them")?;
+        let mut literal = String::new();
+        for field in first {
+            writeln!(literal, "{}: {},", field.name, self.read(field, self.flexible())?)?;
+        }
+        match (first.is_empty(), rest.is_empty()) {
+            (true, true) => writeln!(body, "let it = Self::default();")?,
+            (true, false) => writeln!(body, "let mut it = Self::default();")?,
+            (false, true) => writeln!(body, "let it = Self {{ {literal} }};")?,
+            (false, false) => writeln!(body, "let mut it = Self {{ {literal} ..Self::default() }};")?,
+        }
+        for field in rest.iter().filter(|field| field.tag.is_none()) {
             let read = self.read(field, self.flexible())?;
             match self.condition(&field.versions) {
                 Some(condition) => writeln!(body, "if {condition} {{ it.{} = {read}; }}", field.name)?,

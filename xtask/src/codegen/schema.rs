@@ -12,7 +12,8 @@ pub(crate) struct Api {
     pub(crate) name: String,
     pub(crate) key: i16,
     pub(crate) versions: Versions,
-    pub(crate) advertised: Versions,
+    /// What clients are told, if it is not `versions`.
+    pub(crate) advertised: Option<Versions>,
     /// The first version with compact lengths and tagged fields.
     pub(crate) flexible: Option<i16>,
     /// The request, the response, and every struct in them, in the order of the file.
@@ -58,7 +59,7 @@ impl Api {
             name: String::new(),
             key: -1,
             versions: 0..=0,
-            advertised: 0..=-1,
+            advertised: None,
             flexible: None,
             structs: Vec::new(),
         };
@@ -87,9 +88,6 @@ impl Api {
             api.key >= 0 && !api.structs.is_empty(),
             "no `api NAME KEY`, or no messages"
         );
-        if api.advertised.is_empty() {
-            api.advertised = api.versions.clone();
-        }
         Ok(api)
     }
 
@@ -105,7 +103,7 @@ impl Api {
                 return Ok(());
             }
             ["advertised", range] => {
-                self.advertised = versions(range, &(0..=i16::MAX))?;
+                self.advertised = Some(versions(range, &(0..=i16::MAX))?);
                 return Ok(());
             }
             ["flexible", from] => {

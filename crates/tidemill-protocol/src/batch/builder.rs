@@ -146,7 +146,7 @@ impl BatchBuilder {
         offset_delta: i32,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl Iterator<Item = Header<'h>> + Clone + ExactSizeIterator,
+        headers: impl ExactSizeIterator<Item = Header<'h>> + Clone,
     ) {
         let count = headers.len() as i64;
         let in_headers: usize = headers

@@ -83,9 +83,11 @@ impl Decode for ApiVersionsResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::ApiVersions.check_version(version)?;
         let flexible = version >= 3;
-        let mut it = Self::default();
-        it.error_code = reader.error_code()?;
-        it.api_keys = reader.array(flexible, 6, |reader| ApiVersion::decode(reader, version))?;
+        let mut it = Self {
+            error_code: reader.error_code()?,
+            api_keys: reader.array(flexible, 6, |reader| ApiVersion::decode(reader, version))?,
+            ..Self::default()
+        };
         if version >= 1 {
             it.throttle_time_ms = reader.i32()?;
         }
@@ -170,10 +172,11 @@ pub struct ApiVersion {
 impl Decode for ApiVersion {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 3;
-        let mut it = Self::default();
-        it.api_key = reader.i16()?;
-        it.min_version = reader.i16()?;
-        it.max_version = reader.i16()?;
+        let it = Self {
+            api_key: reader.i16()?,
+            min_version: reader.i16()?,
+            max_version: reader.i16()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -206,10 +209,11 @@ pub struct SupportedFeatureKey {
 
 impl Decode for SupportedFeatureKey {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(true)?;
-        it.min_version = reader.i16()?;
-        it.max_version = reader.i16()?;
+        let it = Self {
+            name: reader.string(true)?,
+            min_version: reader.i16()?,
+            max_version: reader.i16()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -237,10 +241,11 @@ pub struct FinalizedFeatureKey {
 
 impl Decode for FinalizedFeatureKey {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(true)?;
-        it.max_version_level = reader.i16()?;
-        it.min_version_level = reader.i16()?;
+        let it = Self {
+            name: reader.string(true)?,
+            max_version_level: reader.i16()?,
+            min_version_level: reader.i16()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }

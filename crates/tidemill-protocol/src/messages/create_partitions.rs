@@ -19,12 +19,13 @@ impl Decode for CreatePartitionsRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::CreatePartitions.check_version(version)?;
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.topics = reader.array(flexible, 7, |reader| {
-            CreatePartitionsTopic::decode(reader, version)
-        })?;
-        it.timeout_ms = reader.i32()?;
-        it.validate_only = reader.bool()?;
+        let it = Self {
+            topics: reader.array(flexible, 7, |reader| {
+                CreatePartitionsTopic::decode(reader, version)
+            })?,
+            timeout_ms: reader.i32()?,
+            validate_only: reader.bool()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -60,12 +61,13 @@ pub struct CreatePartitionsTopic {
 impl Decode for CreatePartitionsTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.count = reader.i32()?;
-        it.assignments = reader.nullable_array(flexible, 2, |reader| {
-            CreatePartitionsAssignment::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            count: reader.i32()?,
+            assignments: reader.nullable_array(flexible, 2, |reader| {
+                CreatePartitionsAssignment::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -97,8 +99,9 @@ pub struct CreatePartitionsAssignment {
 impl Decode for CreatePartitionsAssignment {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.broker_ids = reader.array(flexible, 4, Reader::i32)?;
+        let it = Self {
+            broker_ids: reader.array(flexible, 4, Reader::i32)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -129,11 +132,12 @@ impl Decode for CreatePartitionsResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::CreatePartitions.check_version(version)?;
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(flexible, 5, |reader| {
-            CreatePartitionsTopicResult::decode(reader, version)
-        })?;
+        let it = Self {
+            throttle_time_ms: reader.i32()?,
+            results: reader.array(flexible, 5, |reader| {
+                CreatePartitionsTopicResult::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -168,10 +172,11 @@ pub struct CreatePartitionsTopicResult {
 impl Decode for CreatePartitionsTopicResult {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.error_code = reader.error_code()?;
-        it.error_message = reader.nullable_string(flexible)?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            error_code: reader.error_code()?,
+            error_message: reader.nullable_string(flexible)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }

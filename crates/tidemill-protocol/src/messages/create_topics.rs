@@ -31,9 +31,11 @@ impl Decode for CreateTopicsRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::CreateTopics.check_version(version)?;
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.topics = reader.array(flexible, 10, |reader| CreatableTopic::decode(reader, version))?;
-        it.timeout_ms = reader.i32()?;
+        let mut it = Self {
+            topics: reader.array(flexible, 10, |reader| CreatableTopic::decode(reader, version))?,
+            timeout_ms: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 1 {
             it.validate_only = reader.bool()?;
         }
@@ -78,16 +80,17 @@ pub struct CreatableTopic {
 impl Decode for CreatableTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.num_partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.assignments = reader.array(flexible, 6, |reader| {
-            CreatableReplicaAssignment::decode(reader, version)
-        })?;
-        it.configs = reader.array(flexible, 3, |reader| {
-            CreatableTopicConfig::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            num_partitions: reader.i32()?,
+            replication_factor: reader.i16()?,
+            assignments: reader.array(flexible, 6, |reader| {
+                CreatableReplicaAssignment::decode(reader, version)
+            })?,
+            configs: reader.array(flexible, 3, |reader| {
+                CreatableTopicConfig::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -125,9 +128,10 @@ pub struct CreatableReplicaAssignment {
 impl Decode for CreatableReplicaAssignment {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.broker_ids = reader.array(flexible, 4, Reader::i32)?;
+        let it = Self {
+            partition_index: reader.i32()?,
+            broker_ids: reader.array(flexible, 4, Reader::i32)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -158,9 +162,10 @@ pub struct CreatableTopicConfig {
 impl Decode for CreatableTopicConfig {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.value = reader.nullable_string(flexible)?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            value: reader.nullable_string(flexible)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -260,8 +265,10 @@ impl Default for CreatableTopicResult {
 impl Decode for CreatableTopicResult {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
+        let mut it = Self {
+            name: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version >= 7 {
             it.topic_id = reader.uuid()?;
         }
@@ -354,12 +361,13 @@ impl Default for CreatableTopicConfigs {
 
 impl Decode for CreatableTopicConfigs {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(true)?;
-        it.value = reader.nullable_string(true)?;
-        it.read_only = reader.bool()?;
-        it.config_source = reader.i8()?;
-        it.is_sensitive = reader.bool()?;
+        let it = Self {
+            name: reader.string(true)?,
+            value: reader.nullable_string(true)?,
+            read_only: reader.bool()?,
+            config_source: reader.i8()?,
+            is_sensitive: reader.bool()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }

@@ -15,8 +15,9 @@ impl Decode for DeleteGroupsRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DeleteGroups.check_version(version)?;
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.groups_names = reader.array(flexible, 1, |reader| reader.string(flexible))?;
+        let it = Self {
+            groups_names: reader.array(flexible, 1, |reader| reader.string(flexible))?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -49,11 +50,12 @@ impl Decode for DeleteGroupsResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DeleteGroups.check_version(version)?;
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(flexible, 4, |reader| {
-            DeletableGroupResult::decode(reader, version)
-        })?;
+        let it = Self {
+            throttle_time_ms: reader.i32()?,
+            results: reader.array(flexible, 4, |reader| {
+                DeletableGroupResult::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -86,9 +88,10 @@ pub struct DeletableGroupResult {
 impl Decode for DeletableGroupResult {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.group_id = reader.string(flexible)?;
-        it.error_code = reader.error_code()?;
+        let it = Self {
+            group_id: reader.string(flexible)?,
+            error_code: reader.error_code()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -67,9 +67,10 @@ pub struct DeleteTopicState {
 
 impl Decode for DeleteTopicState {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.nullable_string(true)?;
-        it.topic_id = reader.uuid()?;
+        let it = Self {
+            name: reader.nullable_string(true)?,
+            topic_id: reader.uuid()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -141,11 +142,13 @@ pub struct DeletableTopicResult {
 impl Decode for DeletableTopicResult {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.name = if version >= 6 {
-            reader.nullable_string(flexible)?
-        } else {
-            Some(reader.string(flexible)?)
+        let mut it = Self {
+            name: if version >= 6 {
+                reader.nullable_string(flexible)?
+            } else {
+                Some(reader.string(flexible)?)
+            },
+            ..Self::default()
         };
         if version >= 6 {
             it.topic_id = reader.uuid()?;

@@ -28,8 +28,10 @@ impl Default for DescribeClusterRequest {
 impl Decode for DescribeClusterRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeCluster.check_version(version)?;
-        let mut it = Self::default();
-        it.include_cluster_authorized_operations = reader.bool()?;
+        let mut it = Self {
+            include_cluster_authorized_operations: reader.bool()?,
+            ..Self::default()
+        };
         if version >= 1 {
             it.endpoint_type = reader.i8()?;
         }
@@ -93,10 +95,12 @@ impl Default for DescribeClusterResponse {
 impl Decode for DescribeClusterResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeCluster.check_version(version)?;
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.error_code()?;
-        it.error_message = reader.nullable_string(true)?;
+        let mut it = Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.error_code()?,
+            error_message: reader.nullable_string(true)?,
+            ..Self::default()
+        };
         if version >= 1 {
             it.endpoint_type = reader.i8()?;
         }
@@ -142,11 +146,13 @@ pub struct DescribeClusterBroker {
 
 impl Decode for DescribeClusterBroker {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.host = reader.string(true)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(true)?;
+        let mut it = Self {
+            broker_id: reader.i32()?,
+            host: reader.string(true)?,
+            port: reader.i32()?,
+            rack: reader.nullable_string(true)?,
+            ..Self::default()
+        };
         if version >= 2 {
             it.is_fenced = reader.bool()?;
         }

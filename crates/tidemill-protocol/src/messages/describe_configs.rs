@@ -19,11 +19,13 @@ impl Decode for DescribeConfigsRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeConfigs.check_version(version)?;
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.resources = reader.array(flexible, 4, |reader| {
-            DescribeConfigsResource::decode(reader, version)
-        })?;
-        it.include_synonyms = reader.bool()?;
+        let mut it = Self {
+            resources: reader.array(flexible, 4, |reader| {
+                DescribeConfigsResource::decode(reader, version)
+            })?,
+            include_synonyms: reader.bool()?,
+            ..Self::default()
+        };
         if version >= 3 {
             it.include_documentation = reader.bool()?;
         }
@@ -64,10 +66,11 @@ pub struct DescribeConfigsResource {
 impl Decode for DescribeConfigsResource {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(flexible)?;
-        it.configuration_keys = reader.nullable_array(flexible, 1, |reader| reader.string(flexible))?;
+        let it = Self {
+            resource_type: reader.i8()?,
+            resource_name: reader.string(flexible)?,
+            configuration_keys: reader.nullable_array(flexible, 1, |reader| reader.string(flexible))?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -102,11 +105,12 @@ impl Decode for DescribeConfigsResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeConfigs.check_version(version)?;
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(flexible, 7, |reader| {
-            DescribeConfigsResult::decode(reader, version)
-        })?;
+        let it = Self {
+            throttle_time_ms: reader.i32()?,
+            results: reader.array(flexible, 7, |reader| {
+                DescribeConfigsResult::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -145,14 +149,15 @@ pub struct DescribeConfigsResult {
 impl Decode for DescribeConfigsResult {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.error_code = reader.error_code()?;
-        it.error_message = reader.nullable_string(flexible)?;
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(flexible)?;
-        it.configs = reader.array(flexible, 9, |reader| {
-            DescribeConfigsResourceResult::decode(reader, version)
-        })?;
+        let it = Self {
+            error_code: reader.error_code()?,
+            error_message: reader.nullable_string(flexible)?,
+            resource_type: reader.i8()?,
+            resource_name: reader.string(flexible)?,
+            configs: reader.array(flexible, 9, |reader| {
+                DescribeConfigsResourceResult::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -215,15 +220,17 @@ impl Default for DescribeConfigsResourceResult {
 impl Decode for DescribeConfigsResourceResult {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.value = reader.nullable_string(flexible)?;
-        it.read_only = reader.bool()?;
-        it.config_source = reader.i8()?;
-        it.is_sensitive = reader.bool()?;
-        it.synonyms = reader.array(flexible, 4, |reader| {
-            DescribeConfigsSynonym::decode(reader, version)
-        })?;
+        let mut it = Self {
+            name: reader.string(flexible)?,
+            value: reader.nullable_string(flexible)?,
+            read_only: reader.bool()?,
+            config_source: reader.i8()?,
+            is_sensitive: reader.bool()?,
+            synonyms: reader.array(flexible, 4, |reader| {
+                DescribeConfigsSynonym::decode(reader, version)
+            })?,
+            ..Self::default()
+        };
         if version >= 3 {
             it.config_type = reader.i8()?;
         }
@@ -274,10 +281,11 @@ pub struct DescribeConfigsSynonym {
 impl Decode for DescribeConfigsSynonym {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.value = reader.nullable_string(flexible)?;
-        it.source = reader.i8()?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            value: reader.nullable_string(flexible)?,
+            source: reader.i8()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -19,8 +19,10 @@ impl Decode for DescribeGroupsRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeGroups.check_version(version)?;
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.groups = reader.array(flexible, 1, |reader| reader.string(flexible))?;
+        let mut it = Self {
+            groups: reader.array(flexible, 1, |reader| reader.string(flexible))?,
+            ..Self::default()
+        };
         if version >= 3 {
             it.include_authorized_operations = reader.bool()?;
         }
@@ -125,8 +127,10 @@ impl Default for DescribedGroup {
 impl Decode for DescribedGroup {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.error_code = reader.error_code()?;
+        let mut it = Self {
+            error_code: reader.error_code()?,
+            ..Self::default()
+        };
         if version >= 6 {
             it.error_message = reader.nullable_string(flexible)?;
         }
@@ -190,8 +194,10 @@ pub struct DescribedGroupMember {
 impl Decode for DescribedGroupMember {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 5;
-        let mut it = Self::default();
-        it.member_id = reader.string(flexible)?;
+        let mut it = Self {
+            member_id: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version >= 4 {
             it.group_instance_id = reader.nullable_string(flexible)?;
         }

@@ -157,9 +157,10 @@ impl Default for ReplicaState {
 
 impl Decode for ReplicaState {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        it.replica_epoch = reader.i64()?;
+        let it = Self {
+            replica_id: reader.i32()?,
+            replica_epoch: reader.i64()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -256,8 +257,10 @@ impl Default for FetchPartition {
 impl Decode for FetchPartition {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 12;
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
+        let mut it = Self {
+            partition: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 9 {
             it.current_leader_epoch = reader.i32()?;
         }
@@ -371,8 +374,10 @@ impl Decode for FetchResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::Fetch.check_version(version)?;
         let flexible = version >= 12;
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
+        let mut it = Self {
+            throttle_time_ms: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 7 {
             it.error_code = reader.error_code()?;
         }
@@ -520,11 +525,13 @@ impl Default for PartitionData {
 impl Decode for PartitionData {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 12;
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.error_code()?;
-        it.high_watermark = reader.i64()?;
-        it.last_stable_offset = reader.i64()?;
+        let mut it = Self {
+            partition_index: reader.i32()?,
+            error_code: reader.error_code()?,
+            high_watermark: reader.i64()?,
+            last_stable_offset: reader.i64()?,
+            ..Self::default()
+        };
         if version >= 5 {
             it.log_start_offset = reader.i64()?;
         }
@@ -606,9 +613,10 @@ impl Default for EpochEndOffset {
 
 impl Decode for EpochEndOffset {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.end_offset = reader.i64()?;
+        let it = Self {
+            epoch: reader.i32()?,
+            end_offset: reader.i64()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -642,9 +650,10 @@ impl Default for LeaderIdAndEpoch {
 
 impl Decode for LeaderIdAndEpoch {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
+        let it = Self {
+            leader_id: reader.i32()?,
+            leader_epoch: reader.i32()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -678,9 +687,10 @@ impl Default for SnapshotId {
 
 impl Decode for SnapshotId {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.end_offset = reader.i64()?;
-        it.epoch = reader.i32()?;
+        let it = Self {
+            end_offset: reader.i64()?,
+            epoch: reader.i32()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -706,9 +716,10 @@ pub struct AbortedTransaction {
 impl Decode for AbortedTransaction {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 12;
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.first_offset = reader.i64()?;
+        let it = Self {
+            producer_id: reader.i64()?,
+            first_offset: reader.i64()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -742,11 +753,12 @@ pub struct NodeEndpoint {
 
 impl Decode for NodeEndpoint {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(true)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(true)?;
+        let it = Self {
+            node_id: reader.i32()?,
+            host: reader.string(true)?,
+            port: reader.i32()?,
+            rack: reader.nullable_string(true)?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }

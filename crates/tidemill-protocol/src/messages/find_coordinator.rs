@@ -159,13 +159,14 @@ pub struct Coordinator {
 
 impl Decode for Coordinator {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(true)?;
-        it.node_id = reader.i32()?;
-        it.host = reader.string(true)?;
-        it.port = reader.i32()?;
-        it.error_code = reader.error_code()?;
-        it.error_message = reader.nullable_string(true)?;
+        let it = Self {
+            key: reader.string(true)?,
+            node_id: reader.i32()?,
+            host: reader.string(true)?,
+            port: reader.i32()?,
+            error_code: reader.error_code()?,
+            error_message: reader.nullable_string(true)?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }

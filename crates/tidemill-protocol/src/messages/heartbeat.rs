@@ -21,10 +21,12 @@ impl Decode for HeartbeatRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::Heartbeat.check_version(version)?;
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.group_id = reader.string(flexible)?;
-        it.generation_id = reader.i32()?;
-        it.member_id = reader.string(flexible)?;
+        let mut it = Self {
+            group_id: reader.string(flexible)?,
+            generation_id: reader.i32()?,
+            member_id: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version >= 3 {
             it.group_instance_id = reader.nullable_string(flexible)?;
         }

@@ -32,9 +32,11 @@ impl Decode for InitProducerIdRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::InitProducerId.check_version(version)?;
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.transactional_id = reader.nullable_string(flexible)?;
-        it.transaction_timeout_ms = reader.i32()?;
+        let mut it = Self {
+            transactional_id: reader.nullable_string(flexible)?,
+            transaction_timeout_ms: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 3 {
             it.producer_id = reader.i64()?;
         }
@@ -93,11 +95,12 @@ impl Decode for InitProducerIdResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::InitProducerId.check_version(version)?;
         let flexible = version >= 2;
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.error_code()?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
+        let it = Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.error_code()?,
+            producer_id: reader.i64()?,
+            producer_epoch: reader.i16()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -46,9 +46,11 @@ impl Decode for JoinGroupRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::JoinGroup.check_version(version)?;
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.group_id = reader.string(flexible)?;
-        it.session_timeout_ms = reader.i32()?;
+        let mut it = Self {
+            group_id: reader.string(flexible)?,
+            session_timeout_ms: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 1 {
             it.rebalance_timeout_ms = reader.i32()?;
         }
@@ -107,9 +109,10 @@ pub struct JoinGroupRequestProtocol {
 impl Decode for JoinGroupRequestProtocol {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.metadata = reader.bytes(flexible)?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            metadata: reader.bytes(flexible)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -244,8 +247,10 @@ pub struct JoinGroupResponseMember {
 impl Decode for JoinGroupResponseMember {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.member_id = reader.string(flexible)?;
+        let mut it = Self {
+            member_id: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version >= 5 {
             it.group_instance_id = reader.nullable_string(flexible)?;
         }

@@ -19,8 +19,10 @@ impl Decode for LeaveGroupRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::LeaveGroup.check_version(version)?;
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.group_id = reader.string(flexible)?;
+        let mut it = Self {
+            group_id: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version <= 2 {
             it.member_id = reader.string(flexible)?;
         }
@@ -66,9 +68,11 @@ pub struct MemberIdentity {
 impl Decode for MemberIdentity {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.member_id = reader.string(flexible)?;
-        it.group_instance_id = reader.nullable_string(flexible)?;
+        let mut it = Self {
+            member_id: reader.string(flexible)?,
+            group_instance_id: reader.nullable_string(flexible)?,
+            ..Self::default()
+        };
         if version >= 5 {
             it.reason = reader.nullable_string(flexible)?;
         }
@@ -155,10 +159,11 @@ pub struct MemberResponse {
 impl Decode for MemberResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.member_id = reader.string(flexible)?;
-        it.group_instance_id = reader.nullable_string(flexible)?;
-        it.error_code = reader.error_code()?;
+        let it = Self {
+            member_id: reader.string(flexible)?,
+            group_instance_id: reader.nullable_string(flexible)?,
+            error_code: reader.error_code()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }

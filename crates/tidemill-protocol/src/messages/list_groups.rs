@@ -110,9 +110,11 @@ pub struct ListedGroup {
 impl Decode for ListedGroup {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 3;
-        let mut it = Self::default();
-        it.group_id = reader.string(flexible)?;
-        it.protocol_type = reader.string(flexible)?;
+        let mut it = Self {
+            group_id: reader.string(flexible)?,
+            protocol_type: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version >= 4 {
             it.group_state = reader.string(flexible)?;
         }

@@ -21,8 +21,10 @@ impl Decode for ListOffsetsRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::ListOffsets.check_version(version)?;
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
+        let mut it = Self {
+            replica_id: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 2 {
             it.isolation_level = reader.i8()?;
         }
@@ -68,11 +70,12 @@ pub struct ListOffsetsTopic {
 impl Decode for ListOffsetsTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partitions = reader.array(flexible, 12, |reader| {
-            ListOffsetsPartition::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partitions: reader.array(flexible, 12, |reader| {
+                ListOffsetsPartition::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -117,8 +120,10 @@ impl Default for ListOffsetsPartition {
 impl Decode for ListOffsetsPartition {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
+        let mut it = Self {
+            partition_index: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 4 {
             it.current_leader_epoch = reader.i32()?;
         }
@@ -198,11 +203,12 @@ pub struct ListOffsetsTopicResponse {
 impl Decode for ListOffsetsTopicResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partitions = reader.array(flexible, 22, |reader| {
-            ListOffsetsPartitionResponse::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partitions: reader.array(flexible, 22, |reader| {
+                ListOffsetsPartitionResponse::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -253,11 +259,13 @@ impl Default for ListOffsetsPartitionResponse {
 impl Decode for ListOffsetsPartitionResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.error_code()?;
-        it.timestamp = reader.i64()?;
-        it.offset = reader.i64()?;
+        let mut it = Self {
+            partition_index: reader.i32()?,
+            error_code: reader.error_code()?,
+            timestamp: reader.i64()?,
+            offset: reader.i64()?,
+            ..Self::default()
+        };
         if version >= 4 {
             it.leader_epoch = reader.i32()?;
         }

@@ -34,15 +34,17 @@ impl Decode for MetadataRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::Metadata.check_version(version)?;
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.topics = if version >= 1 {
-            reader.nullable_array(flexible, 2, |reader| {
-                MetadataRequestTopic::decode(reader, version)
-            })?
-        } else {
-            Some(reader.array(flexible, 2, |reader| {
-                MetadataRequestTopic::decode(reader, version)
-            })?)
+        let mut it = Self {
+            topics: if version >= 1 {
+                reader.nullable_array(flexible, 2, |reader| {
+                    MetadataRequestTopic::decode(reader, version)
+                })?
+            } else {
+                Some(reader.array(flexible, 2, |reader| {
+                    MetadataRequestTopic::decode(reader, version)
+                })?)
+            },
+            ..Self::default()
         };
         if version >= 4 {
             it.allow_auto_topic_creation = reader.bool()?;
@@ -246,10 +248,12 @@ pub struct MetadataResponseBroker {
 impl Decode for MetadataResponseBroker {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(flexible)?;
-        it.port = reader.i32()?;
+        let mut it = Self {
+            node_id: reader.i32()?,
+            host: reader.string(flexible)?,
+            port: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 1 {
             it.rack = reader.nullable_string(flexible)?;
         }
@@ -308,12 +312,14 @@ impl Default for MetadataResponseTopic {
 impl Decode for MetadataResponseTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.error_code = reader.error_code()?;
-        it.name = if version >= 12 {
-            reader.nullable_string(flexible)?
-        } else {
-            Some(reader.string(flexible)?)
+        let mut it = Self {
+            error_code: reader.error_code()?,
+            name: if version >= 12 {
+                reader.nullable_string(flexible)?
+            } else {
+                Some(reader.string(flexible)?)
+            },
+            ..Self::default()
         };
         if version >= 10 {
             it.topic_id = reader.uuid()?;
@@ -397,10 +403,12 @@ impl Default for MetadataResponsePartition {
 impl Decode for MetadataResponsePartition {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.error_code = reader.error_code()?;
-        it.partition_index = reader.i32()?;
-        it.leader_id = reader.i32()?;
+        let mut it = Self {
+            error_code: reader.error_code()?,
+            partition_index: reader.i32()?,
+            leader_id: reader.i32()?,
+            ..Self::default()
+        };
         if version >= 7 {
             it.leader_epoch = reader.i32()?;
         }

@@ -38,10 +38,12 @@ impl Decode for OffsetCommitRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::OffsetCommit.check_version(version)?;
         let flexible = version >= 8;
-        let mut it = Self::default();
-        it.group_id = reader.string(flexible)?;
-        it.generation_id_or_member_epoch = reader.i32()?;
-        it.member_id = reader.string(flexible)?;
+        let mut it = Self {
+            group_id: reader.string(flexible)?,
+            generation_id_or_member_epoch: reader.i32()?,
+            member_id: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version >= 7 {
             it.group_instance_id = reader.nullable_string(flexible)?;
         }
@@ -91,11 +93,12 @@ pub struct OffsetCommitRequestTopic {
 impl Decode for OffsetCommitRequestTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 8;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partitions = reader.array(flexible, 14, |reader| {
-            OffsetCommitRequestPartition::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partitions: reader.array(flexible, 14, |reader| {
+                OffsetCommitRequestPartition::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -143,9 +146,11 @@ impl Default for OffsetCommitRequestPartition {
 impl Decode for OffsetCommitRequestPartition {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 8;
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
+        let mut it = Self {
+            partition_index: reader.i32()?,
+            committed_offset: reader.i64()?,
+            ..Self::default()
+        };
         if version >= 6 {
             it.committed_leader_epoch = reader.i32()?;
         }
@@ -226,11 +231,12 @@ pub struct OffsetCommitResponseTopic {
 impl Decode for OffsetCommitResponseTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 8;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partitions = reader.array(flexible, 6, |reader| {
-            OffsetCommitResponsePartition::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partitions: reader.array(flexible, 6, |reader| {
+                OffsetCommitResponsePartition::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -263,9 +269,10 @@ pub struct OffsetCommitResponsePartition {
 impl Decode for OffsetCommitResponsePartition {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 8;
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.error_code()?;
+        let it = Self {
+            partition_index: reader.i32()?,
+            error_code: reader.error_code()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -16,11 +16,12 @@ pub struct OffsetDeleteRequest {
 impl Decode for OffsetDeleteRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::OffsetDelete.check_version(version)?;
-        let mut it = Self::default();
-        it.group_id = reader.string(false)?;
-        it.topics = reader.array(false, 6, |reader| {
-            OffsetDeleteRequestTopic::decode(reader, version)
-        })?;
+        let it = Self {
+            group_id: reader.string(false)?,
+            topics: reader.array(false, 6, |reader| {
+                OffsetDeleteRequestTopic::decode(reader, version)
+            })?,
+        };
         Ok(it)
     }
 }
@@ -43,11 +44,12 @@ pub struct OffsetDeleteRequestTopic {
 
 impl Decode for OffsetDeleteRequestTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(false)?;
-        it.partitions = reader.array(false, 4, |reader| {
-            OffsetDeleteRequestPartition::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(false)?,
+            partitions: reader.array(false, 4, |reader| {
+                OffsetDeleteRequestPartition::decode(reader, version)
+            })?,
+        };
         Ok(it)
     }
 }
@@ -70,8 +72,9 @@ pub struct OffsetDeleteRequestPartition {
 
 impl Decode for OffsetDeleteRequestPartition {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
+        let it = Self {
+            partition_index: reader.i32()?,
+        };
         Ok(it)
     }
 }
@@ -96,12 +99,13 @@ pub struct OffsetDeleteResponse {
 impl Decode for OffsetDeleteResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::OffsetDelete.check_version(version)?;
-        let mut it = Self::default();
-        it.error_code = reader.error_code()?;
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(false, 6, |reader| {
-            OffsetDeleteResponseTopic::decode(reader, version)
-        })?;
+        let it = Self {
+            error_code: reader.error_code()?,
+            throttle_time_ms: reader.i32()?,
+            topics: reader.array(false, 6, |reader| {
+                OffsetDeleteResponseTopic::decode(reader, version)
+            })?,
+        };
         Ok(it)
     }
 }
@@ -125,11 +129,12 @@ pub struct OffsetDeleteResponseTopic {
 
 impl Decode for OffsetDeleteResponseTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(false)?;
-        it.partitions = reader.array(false, 6, |reader| {
-            OffsetDeleteResponsePartition::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(false)?,
+            partitions: reader.array(false, 6, |reader| {
+                OffsetDeleteResponsePartition::decode(reader, version)
+            })?,
+        };
         Ok(it)
     }
 }
@@ -154,9 +159,10 @@ pub struct OffsetDeleteResponsePartition {
 
 impl Decode for OffsetDeleteResponsePartition {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.error_code()?;
+        let it = Self {
+            partition_index: reader.i32()?,
+            error_code: reader.error_code()?,
+        };
         Ok(it)
     }
 }

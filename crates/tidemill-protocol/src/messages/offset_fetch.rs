@@ -96,9 +96,10 @@ pub struct OffsetFetchRequestTopic {
 impl Decode for OffsetFetchRequestTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partition_indexes = reader.array(flexible, 4, Reader::i32)?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partition_indexes: reader.array(flexible, 4, Reader::i32)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -145,8 +146,10 @@ impl Default for OffsetFetchRequestGroup {
 
 impl Decode for OffsetFetchRequestGroup {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(true)?;
+        let mut it = Self {
+            group_id: reader.string(true)?,
+            ..Self::default()
+        };
         if version >= 9 {
             it.member_id = reader.nullable_string(true)?;
         }
@@ -188,9 +191,10 @@ pub struct OffsetFetchRequestTopics {
 
 impl Decode for OffsetFetchRequestTopics {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(true)?;
-        it.partition_indexes = reader.array(true, 4, Reader::i32)?;
+        let it = Self {
+            name: reader.string(true)?,
+            partition_indexes: reader.array(true, 4, Reader::i32)?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -282,11 +286,12 @@ pub struct OffsetFetchResponseTopic {
 impl Decode for OffsetFetchResponseTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partitions = reader.array(flexible, 16, |reader| {
-            OffsetFetchResponsePartition::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partitions: reader.array(flexible, 16, |reader| {
+                OffsetFetchResponsePartition::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -337,9 +342,11 @@ impl Default for OffsetFetchResponsePartition {
 impl Decode for OffsetFetchResponsePartition {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
+        let mut it = Self {
+            partition_index: reader.i32()?,
+            committed_offset: reader.i64()?,
+            ..Self::default()
+        };
         if version >= 5 {
             it.committed_leader_epoch = reader.i32()?;
         }
@@ -381,12 +388,13 @@ pub struct OffsetFetchResponseGroup {
 
 impl Decode for OffsetFetchResponseGroup {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(true)?;
-        it.topics = reader.array(true, 3, |reader| {
-            OffsetFetchResponseTopics::decode(reader, version)
-        })?;
-        it.error_code = reader.error_code()?;
+        let it = Self {
+            group_id: reader.string(true)?,
+            topics: reader.array(true, 3, |reader| {
+                OffsetFetchResponseTopics::decode(reader, version)
+            })?,
+            error_code: reader.error_code()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -412,11 +420,12 @@ pub struct OffsetFetchResponseTopics {
 
 impl Decode for OffsetFetchResponseTopics {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(true)?;
-        it.partitions = reader.array(true, 20, |reader| {
-            OffsetFetchResponsePartitions::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(true)?,
+            partitions: reader.array(true, 20, |reader| {
+                OffsetFetchResponsePartitions::decode(reader, version)
+            })?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -461,12 +470,13 @@ impl Default for OffsetFetchResponsePartitions {
 
 impl Decode for OffsetFetchResponsePartitions {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        it.committed_leader_epoch = reader.i32()?;
-        it.metadata = reader.nullable_string(true)?;
-        it.error_code = reader.error_code()?;
+        let it = Self {
+            partition_index: reader.i32()?,
+            committed_offset: reader.i64()?,
+            committed_leader_epoch: reader.i32()?,
+            metadata: reader.nullable_string(true)?,
+            error_code: reader.error_code()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }

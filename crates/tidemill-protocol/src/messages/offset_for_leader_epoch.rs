@@ -67,11 +67,12 @@ pub struct OffsetForLeaderTopic {
 impl Decode for OffsetForLeaderTopic {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.topic = reader.string(flexible)?;
-        it.partitions = reader.array(flexible, 12, |reader| {
-            OffsetForLeaderPartition::decode(reader, version)
-        })?;
+        let it = Self {
+            topic: reader.string(flexible)?,
+            partitions: reader.array(flexible, 12, |reader| {
+                OffsetForLeaderPartition::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -116,10 +117,11 @@ impl Default for OffsetForLeaderPartition {
 impl Decode for OffsetForLeaderPartition {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        it.current_leader_epoch = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
+        let it = Self {
+            partition: reader.i32()?,
+            current_leader_epoch: reader.i32()?,
+            leader_epoch: reader.i32()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -152,11 +154,12 @@ impl Decode for OffsetForLeaderEpochResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::OffsetForLeaderEpoch.check_version(version)?;
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(flexible, 3, |reader| {
-            OffsetForLeaderTopicResult::decode(reader, version)
-        })?;
+        let it = Self {
+            throttle_time_ms: reader.i32()?,
+            topics: reader.array(flexible, 3, |reader| {
+                OffsetForLeaderTopicResult::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -189,9 +192,10 @@ pub struct OffsetForLeaderTopicResult {
 impl Decode for OffsetForLeaderTopicResult {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.topic = reader.string(flexible)?;
-        it.partitions = reader.array(flexible, 18, |reader| EpochEndOffset::decode(reader, version))?;
+        let it = Self {
+            topic: reader.string(flexible)?,
+            partitions: reader.array(flexible, 18, |reader| EpochEndOffset::decode(reader, version))?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -239,11 +243,12 @@ impl Default for EpochEndOffset {
 impl Decode for EpochEndOffset {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.error_code = reader.error_code()?;
-        it.partition = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.end_offset = reader.i64()?;
+        let it = Self {
+            error_code: reader.error_code()?,
+            partition: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            end_offset: reader.i64()?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -23,11 +23,12 @@ impl Decode for ProduceRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::Produce.check_version(version)?;
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.transactional_id = reader.nullable_string(flexible)?;
-        it.acks = reader.i16()?;
-        it.timeout_ms = reader.i32()?;
-        it.topic_data = reader.array(flexible, 3, |reader| TopicProduceData::decode(reader, version))?;
+        let it = Self {
+            transactional_id: reader.nullable_string(flexible)?,
+            acks: reader.i16()?,
+            timeout_ms: reader.i32()?,
+            topic_data: reader.array(flexible, 3, |reader| TopicProduceData::decode(reader, version))?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -62,11 +63,12 @@ pub struct TopicProduceData {
 impl Decode for TopicProduceData {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partition_data = reader.array(flexible, 6, |reader| {
-            PartitionProduceData::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partition_data: reader.array(flexible, 6, |reader| {
+                PartitionProduceData::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -99,9 +101,10 @@ pub struct PartitionProduceData {
 impl Decode for PartitionProduceData {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.records = reader.nullable_records(flexible)?;
+        let it = Self {
+            index: reader.i32()?,
+            records: reader.nullable_records(flexible)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -135,11 +138,13 @@ impl Decode for ProduceResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::Produce.check_version(version)?;
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.responses = reader.array(flexible, 3, |reader| {
-            TopicProduceResponse::decode(reader, version)
-        })?;
-        it.throttle_time_ms = reader.i32()?;
+        let mut it = Self {
+            responses: reader.array(flexible, 3, |reader| {
+                TopicProduceResponse::decode(reader, version)
+            })?,
+            throttle_time_ms: reader.i32()?,
+            ..Self::default()
+        };
         if flexible {
             reader.tagged_fields(|reader, tag| {
                 match tag {
@@ -189,11 +194,12 @@ pub struct TopicProduceResponse {
 impl Decode for TopicProduceResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.name = reader.string(flexible)?;
-        it.partition_responses = reader.array(flexible, 22, |reader| {
-            PartitionProduceResponse::decode(reader, version)
-        })?;
+        let it = Self {
+            name: reader.string(flexible)?,
+            partition_responses: reader.array(flexible, 22, |reader| {
+                PartitionProduceResponse::decode(reader, version)
+            })?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -253,11 +259,13 @@ impl Default for PartitionProduceResponse {
 impl Decode for PartitionProduceResponse {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.error_code = reader.error_code()?;
-        it.base_offset = reader.i64()?;
-        it.log_append_time_ms = reader.i64()?;
+        let mut it = Self {
+            index: reader.i32()?,
+            error_code: reader.error_code()?,
+            base_offset: reader.i64()?,
+            log_append_time_ms: reader.i64()?,
+            ..Self::default()
+        };
         if version >= 5 {
             it.log_start_offset = reader.i64()?;
         }
@@ -322,9 +330,10 @@ pub struct BatchIndexAndErrorMessage {
 impl Decode for BatchIndexAndErrorMessage {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
-        let mut it = Self::default();
-        it.batch_index = reader.i32()?;
-        it.batch_index_error_message = reader.nullable_string(flexible)?;
+        let it = Self {
+            batch_index: reader.i32()?,
+            batch_index_error_message: reader.nullable_string(flexible)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -363,9 +372,10 @@ impl Default for LeaderIdAndEpoch {
 
 impl Decode for LeaderIdAndEpoch {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
+        let it = Self {
+            leader_id: reader.i32()?,
+            leader_epoch: reader.i32()?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }
@@ -394,11 +404,12 @@ pub struct NodeEndpoint {
 
 impl Decode for NodeEndpoint {
     fn decode(reader: &mut Reader<'_>, _version: i16) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(true)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(true)?;
+        let it = Self {
+            node_id: reader.i32()?,
+            host: reader.string(true)?,
+            port: reader.i32()?,
+            rack: reader.nullable_string(true)?,
+        };
         reader.skip_tagged_fields()?;
         Ok(it)
     }

@@ -29,10 +29,12 @@ impl Decode for SyncGroupRequest {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::SyncGroup.check_version(version)?;
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.group_id = reader.string(flexible)?;
-        it.generation_id = reader.i32()?;
-        it.member_id = reader.string(flexible)?;
+        let mut it = Self {
+            group_id: reader.string(flexible)?,
+            generation_id: reader.i32()?,
+            member_id: reader.string(flexible)?,
+            ..Self::default()
+        };
         if version >= 3 {
             it.group_instance_id = reader.nullable_string(flexible)?;
         }
@@ -88,9 +90,10 @@ pub struct SyncGroupRequestAssignment {
 impl Decode for SyncGroupRequestAssignment {
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let mut it = Self::default();
-        it.member_id = reader.string(flexible)?;
-        it.assignment = reader.bytes(flexible)?;
+        let it = Self {
+            member_id: reader.string(flexible)?,
+            assignment: reader.bytes(flexible)?,
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
