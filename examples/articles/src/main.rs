@@ -1,3 +1,13 @@
-//! The article-recommendation pipeline.
+//! The article pipeline as a program.
 
-fn main() {}
+use anyhow::Result;
+use clap::Parser;
+use tidemill_articles::options::Options;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tidemill_articles::pipeline::run(Options::parse()).await
+}

@@ -35,7 +35,7 @@ impl Catalogue {
     }
 
     /// The articles behind it.
-    pub fn library(&self) -> &Library {
+    pub fn library(&self) -> &Arc<Library> {
         &self.library
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tidemill::data::{DecodeError, EncodeError, Presence};
+use tidemill::Data;
 
 /// The name of an article: the first 12 hex digits of the SHA-256 of its canonical address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +21,17 @@ impl ArticleId {
     }
 }
 
+// The id itself, as text: readable by every tool.
+impl Data for ArticleId {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<Presence, EncodeError> {
+        self.0.encode(out)
+    }
+
+    fn decode(bytes: Option<&[u8]>) -> Result<Self, DecodeError> {
+        String::decode(bytes).map(Self)
+    }
+}
+
 impl fmt::Display for ArticleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -30,6 +43,17 @@ impl fmt::Display for ArticleId {
 #[serde(transparent)]
 pub struct ReaderId(pub String);
 
+// The id itself, as text: readable by every tool.
+impl Data for ReaderId {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<Presence, EncodeError> {
+        self.0.encode(out)
+    }
+
+    fn decode(bytes: Option<&[u8]>) -> Result<Self, DecodeError> {
+        String::decode(bytes).map(Self)
+    }
+}
+
 impl fmt::Display for ReaderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -37,7 +61,8 @@ impl fmt::Display for ReaderId {
 }
 
 /// One entry as a feed or a corpus file delivers it: nothing is checked or cleaned yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Data)]
+#[data(json)]
 pub struct RawItem {
     /// The feed's title, or the corpus record's source.
     pub source: String,
@@ -65,7 +90,8 @@ pub enum Body {
 }
 
 /// A cleaned article.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Data)]
+#[data(json)]
 pub struct Article {
     /// Its name.
     pub id: ArticleId,
@@ -122,7 +148,8 @@ pub struct Seniority {
 }
 
 /// A reader opened an article.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Data)]
+#[data(json)]
 pub struct Click {
     /// Who.
     pub reader: ReaderId,
@@ -135,7 +162,7 @@ pub struct Click {
 /// What is known of a reader: every article opened, with the time of the first click.
 ///
 /// A map keyed by article, not a count: a click that is delivered twice changes nothing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Data)]
 pub struct Profile {
     /// First click on each article.
     pub first_clicks: BTreeMap<ArticleId, i64>,
@@ -163,7 +190,8 @@ pub struct Recommendation {
 }
 
 /// What a reader should see next, best first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Data)]
+#[data(json)]
 pub struct Recommendations {
     /// At most [`RECOMMENDATIONS_MAX`](crate::matching::RECOMMENDATIONS_MAX) lines.
     pub items: Vec<Recommendation>,
