@@ -30,6 +30,9 @@ pub struct Options {
     /// Where to answer questions.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// How often to print a line of progress, in milliseconds.
+    #[arg(long, value_name = "MILLIS", default_value_t = 1_000)]
+    pub progress_ms: u64,
     /// Stop after the first results instead of serving until Ctrl-C.
     #[arg(long)]
     pub once: bool,

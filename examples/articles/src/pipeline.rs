@@ -31,7 +31,9 @@ use crate::topics::{PROFILES, ROUNDS, STANDINGS};
 use crate::{quiet, sample, topics, topology};
 
 // How often to look whether everything has gone through.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+// How often the progress line looks at the clock.
+const TICK: Duration = Duration::from_millis(10);
 // How often feeds are asked again while serving; servers mostly answer that nothing changed.
 const FEED_INTERVAL: Duration = Duration::from_secs(300);
 // How often new clicks and articles lead to new recommendations while serving.
@@ -104,7 +106,7 @@ impl Pipeline {
 
     async fn run(mut self, options: &Options) -> Result<()> {
         let progress = self.progress.clone();
-        let mut ticker = Ticker::new(&progress);
+        let mut ticker = Ticker::new(&progress, Duration::from_millis(options.progress_ms));
         watched(&mut ticker, self.read(options)).await?;
         watched(&mut ticker, self.quiet()).await?;
         watched(&mut ticker, self.round()).await?;
@@ -210,7 +212,7 @@ async fn watched<T>(ticker: &mut Ticker<'_>, work: impl Future<Output = T>) -> T
     loop {
         tokio::select! {
             outcome = &mut work => return outcome,
-            () = sleep(LOOK_INTERVAL) => ticker.tick(),
+            () = sleep(TICK) => ticker.tick(),
         }
     }
 }

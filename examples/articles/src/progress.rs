@@ -1,4 +1,4 @@
-//! What the pipeline has done so far, as a line a second.
+//! What the pipeline has done so far, as one line from time to time.
 //!
 //! These are counts of work done, so a record that is delivered again is counted again. What the pipeline keeps
 //! never depends on them.
@@ -98,24 +98,22 @@ impl fmt::Display for Progress {
 /// Prints progress, but never the same line twice in a row.
 pub struct Ticker<'a> {
     progress: &'a Progress,
+    interval: Duration,
     started: Instant,
     last: (Instant, u64),
     shown: String,
 }
 
-// A line a second is read; more scrolls by.
-const INTERVAL: Duration = Duration::from_secs(1);
-
 impl<'a> Ticker<'a> {
     /// Starts the clock.
-    pub fn new(progress: &'a Progress) -> Self {
+    pub fn new(progress: &'a Progress, interval: Duration) -> Self {
         let now = Instant::now();
-        Self { progress, started: now, last: (now, 0), shown: String::new() }
+        Self { progress, interval, started: now, last: (now, 0), shown: String::new() }
     }
 
     /// Prints a line if it is time for one.
     pub fn tick(&mut self) {
-        if self.last.0.elapsed() >= INTERVAL {
+        if self.last.0.elapsed() >= self.interval {
             self.print();
         }
     }
