@@ -50,7 +50,13 @@ impl Api {
 
 async fn recommendations(State(api): State<Api>, Path(reader): Path<String>) -> Answer {
     let reader = ReaderId(reader);
-    let Some(list) = api.running.store(&RECOMMENDED).get(&reader).await.map_err(failed)? else {
+    let Some(list) = api
+        .running
+        .store(&RECOMMENDED)
+        .get(&reader)
+        .await
+        .map_err(failed)?
+    else {
         return Err(not_found(format!("nothing is recommended to a reader {reader}")));
     };
     Ok(Json(json!({ "reader": reader, "recommendations": list.items })))
@@ -58,21 +64,32 @@ async fn recommendations(State(api): State<Api>, Path(reader): Path<String>) -> 
 
 async fn article(State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let id = ArticleId(id);
-    let standing = api.running.store(&STANDINGS).get(&id).await.map_err(failed)?.unwrap_or_default();
-    let Some(article) = standing.article else { return Err(not_found(format!("there is no article {id}"))) };
+    let standing = api
+        .running
+        .store(&STANDINGS)
+        .get(&id)
+        .await
+        .map_err(failed)?
+        .unwrap_or_default();
+    let Some(article) = standing.article else {
+        return Err(not_found(format!("there is no article {id}")));
+    };
     Ok(Json(json!({ "article": article, "repeats": standing.repeats })))
 }
 
 async fn similar(State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let id = ArticleId(id);
     let catalogue = api.matcher.catalogue();
-    let Some(found) = catalogue.as_ref().and_then(|catalogue| catalogue.library().most_similar(&id, SIMILAR_MAX)) else {
+    let Some(found) = catalogue
+        .as_ref()
+        .and_then(|catalogue| catalogue.library().most_similar(&id, SIMILAR_MAX))
+    else {
         return Err(not_found(format!("the index has no article {id}")));
     };
-    let line = |(article, score): &(&crate::model::Article, f32)| {
-        json!({ "article": article.id, "title": article.title, "url": article.url, "score": score })
-    };
-    Ok(Json(json!({ "article": id, "similar": found.iter().map(line).collect::<Vec<_>>() })))
+    let line = |(article, score): &(&crate::model::Article, f32)| json!({ "article": article.id, "title": article.title, "url": article.url, "score": score });
+    Ok(Json(
+        json!({ "article": id, "similar": found.iter().map(line).collect::<Vec<_>>() }),
+    ))
 }
 
 type Answer = Result<Json<Value>, Refusal>;

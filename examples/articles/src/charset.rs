@@ -21,25 +21,37 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, CharsetError> {
     };
     encoding
         .decode_without_bom_handling_and_without_replacement(rest)
-        .ok_or(CharsetError::Bytes { charset: encoding.name().to_owned() })
+        .ok_or(CharsetError::Bytes {
+            charset: encoding.name().to_owned(),
+        })
 }
 
 fn declared(bytes: &[u8]) -> Result<&'static Encoding, CharsetError> {
     let head = bytes.get(..DECLARATION_BYTES_MAX).unwrap_or(bytes);
     let head = String::from_utf8_lossy(head);
-    let declaration = head.trim_start().strip_prefix("<?xml").and_then(|rest| rest.split_once("?>"));
+    let declaration = head
+        .trim_start()
+        .strip_prefix("<?xml")
+        .and_then(|rest| rest.split_once("?>"));
     let Some((_, value)) = declaration.and_then(|(attributes, _)| attributes.split_once("encoding")) else {
         return Ok(encoding_rs::UTF_8);
     };
-    let label = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=').trim_start_matches(['"', '\'']);
+    let label = value
+        .trim_start_matches(|c: char| c.is_whitespace() || c == '=')
+        .trim_start_matches(['"', '\'']);
     let label = label.split(['"', '\'']).next().unwrap_or_default();
-    Encoding::for_label(label.as_bytes()).ok_or_else(|| CharsetError::Unknown { charset: label.to_owned() })
+    Encoding::for_label(label.as_bytes()).ok_or_else(|| CharsetError::Unknown {
+        charset: label.to_owned(),
+    })
 }
 
 fn utf_32(bytes: &[u8], unit: fn([u8; 4]) -> u32) -> Result<String, CharsetError> {
     let (units, rest) = bytes.as_chunks::<4>();
     let text: Option<String> = units.iter().map(|bytes| char::from_u32(unit(*bytes))).collect();
-    text.filter(|_| rest.is_empty()).ok_or_else(|| CharsetError::Bytes { charset: "UTF-32".to_owned() })
+    text.filter(|_| rest.is_empty())
+        .ok_or_else(|| CharsetError::Bytes {
+            charset: "UTF-32".to_owned(),
+        })
 }
 
 /// Bytes that are no text.
@@ -82,6 +94,9 @@ mod tests {
     #[test]
     fn bytes_that_do_not_fit_are_refused() {
         assert!(matches!(decode(b"\xc3("), Err(CharsetError::Bytes { .. })));
-        assert!(matches!(decode(b"\0\0\xfe\xff\0\0"), Err(CharsetError::Bytes { .. })));
+        assert!(matches!(
+            decode(b"\0\0\xfe\xff\0\0"),
+            Err(CharsetError::Bytes { .. })
+        ));
     }
 }

@@ -48,7 +48,9 @@ fn plain(html: &str) -> Result<String, CleanError> {
     let text = html2text::config::with_decorator(TrivialDecorator::new())
         .allow_width_overflow()
         .string_from_read(html.as_bytes(), LINE_WIDTH)
-        .map_err(|fault| CleanError::Markup { fault: fault.to_string() })?;
+        .map_err(|fault| CleanError::Markup {
+            fault: fault.to_string(),
+        })?;
     Ok(text.trim().to_owned())
 }
 
@@ -101,14 +103,20 @@ mod tests {
             title: "Gulls &amp; <em>terns</em>".to_owned(),
             author: "Ada".to_owned(),
             published_ms: Some(5),
-            tags: vec!["Birds ".to_owned(), "birds".to_owned(), "Air".to_owned(), " ".to_owned()],
+            tags: vec![
+                "Birds ".to_owned(),
+                "birds".to_owned(),
+                "Air".to_owned(),
+                " ".to_owned(),
+            ],
             body,
         }
     }
 
     #[test]
     fn markup_goes_and_words_stay() {
-        let html = "<p>The <b>tide</b> &lt;rises&gt; <a href='https://x.example'>daily</a>.</p><script>x()</script>";
+        let html =
+            "<p>The <b>tide</b> &lt;rises&gt; <a href='https://x.example'>daily</a>.</p><script>x()</script>";
         let article = clean(item(Body::Html(html.to_owned()))).unwrap();
         assert_eq!(article.text, "The tide <rises> daily.");
         assert_eq!(article.title, "Gulls & terns");
@@ -120,7 +128,13 @@ mod tests {
     #[test]
     fn the_language_is_named_only_when_it_is_certain() {
         let german = "Die Flut hebt das Wasser, und die Mühle wartet mit dem Mahlen, bis es wieder fällt.";
-        assert_eq!(clean(item(Body::Plain(german.to_owned()))).unwrap().language.as_deref(), Some("deu"));
+        assert_eq!(
+            clean(item(Body::Plain(german.to_owned())))
+                .unwrap()
+                .language
+                .as_deref(),
+            Some("deu")
+        );
         assert_eq!(clean(item(Body::Plain("ok".to_owned()))).unwrap().language, None);
     }
 
@@ -132,9 +146,15 @@ mod tests {
 
     #[test]
     fn an_item_without_address_or_text_is_refused() {
-        let no_url = RawItem { url: String::new(), ..item(Body::Plain("x".to_owned())) };
+        let no_url = RawItem {
+            url: String::new(),
+            ..item(Body::Plain("x".to_owned()))
+        };
         assert!(matches!(clean(no_url), Err(CleanError::Url(_))));
-        let empty = RawItem { title: String::new(), ..item(Body::Html("<br/>".to_owned())) };
+        let empty = RawItem {
+            title: String::new(),
+            ..item(Body::Html("<br/>".to_owned()))
+        };
         assert!(matches!(clean(empty), Err(CleanError::Empty { .. })));
     }
 }

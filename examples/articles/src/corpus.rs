@@ -79,16 +79,25 @@ pub fn read_clicks(file: impl BufRead) -> impl Iterator<Item = Result<Click, Lin
     records(file).map(|record| {
         let (line, record): (u64, ClickLine) = record?;
         let at_ms = millis(line, record.ts)?;
-        Ok(Click { reader: ReaderId(record.user), article: ArticleId(record.article), at_ms })
+        Ok(Click {
+            reader: ReaderId(record.user),
+            article: ArticleId(record.article),
+            at_ms,
+        })
     })
 }
 
-fn records<T: for<'a> Deserialize<'a>>(file: impl BufRead) -> impl Iterator<Item = Result<(u64, T), LineError>> {
-    file.lines().zip(1..).filter(|(text, _)| !matches!(text, Ok(text) if text.trim().is_empty())).map(|(text, line)| {
-        let text = text.map_err(|fault| LineError::Read { line, fault })?;
-        let record = serde_json::from_str(&text).map_err(|fault| LineError::Record { line, fault })?;
-        Ok((line, record))
-    })
+fn records<T: for<'a> Deserialize<'a>>(
+    file: impl BufRead,
+) -> impl Iterator<Item = Result<(u64, T), LineError>> {
+    file.lines()
+        .zip(1..)
+        .filter(|(text, _)| !matches!(text, Ok(text) if text.trim().is_empty()))
+        .map(|(text, line)| {
+            let text = text.map_err(|fault| LineError::Read { line, fault })?;
+            let record = serde_json::from_str(&text).map_err(|fault| LineError::Record { line, fault })?;
+            Ok((line, record))
+        })
 }
 
 fn millis(line: u64, time: String) -> Result<i64, LineError> {
@@ -106,9 +115,22 @@ mod tests {
     fn articles_and_clicks_are_read_line_by_line() {
         let article = r#"{"id":"x","source":"s","url":"https://a.example/","title":"T","published":"1970-01-01T00:00:01Z","tags":["t"],"content":"c"}"#;
         let item = read_articles(article.as_bytes()).next().unwrap().unwrap();
-        assert_eq!((item.published_ms, item.body), (Some(1000), Body::Plain("c".to_owned())));
-        let click = read_clicks(&br#"{"user":"u","article":"a","ts":"1970-01-01T00:00:02Z"}"#[..]).next().unwrap().unwrap();
-        assert_eq!(click, Click { reader: ReaderId("u".into()), article: ArticleId("a".into()), at_ms: 2000 });
+        assert_eq!(
+            (item.published_ms, item.body),
+            (Some(1000), Body::Plain("c".to_owned()))
+        );
+        let click = read_clicks(&br#"{"user":"u","article":"a","ts":"1970-01-01T00:00:02Z"}"#[..])
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            click,
+            Click {
+                reader: ReaderId("u".into()),
+                article: ArticleId("a".into()),
+                at_ms: 2000
+            }
+        );
     }
 
     #[test]

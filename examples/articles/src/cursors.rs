@@ -36,7 +36,9 @@ impl Cursors {
         let (start, end) = admin.offsets(&partition).await?;
         let mut known = HashMap::new();
         if start < end {
-            let mut records = Consumer::builder(bootstrap).assign(&[(partition, From::Earliest)]).await?;
+            let mut records = Consumer::builder(bootstrap)
+                .assign(&[(partition, From::Earliest)])
+                .await?;
             loop {
                 let record = records.next().await.context("the topic of cursors ended")??;
                 let (name, cursor) = record.decode(&SOURCES)?;
@@ -57,7 +59,10 @@ impl Cursors {
     /// Moves a cursor, and waits until that is written.
     pub async fn advance(&mut self, source: &str, cursor: Cursor) -> Result<()> {
         let name = source.to_owned();
-        self.producer.send(Produced::to(&SOURCES, &name, &cursor)?).await?.await?;
+        self.producer
+            .send(Produced::to(&SOURCES, &name, &cursor)?)
+            .await?
+            .await?;
         self.known.insert(name, cursor);
         Ok(())
     }

@@ -45,15 +45,23 @@ impl Interests {
         let mut interests = Self::default();
         for line in file.lines() {
             let record: InterestLine = serde_json::from_str(&line?)?;
-            interests.insert(ReaderId(record.user), record.interests.into_iter().map(|interest| interest.key));
+            interests.insert(
+                ReaderId(record.user),
+                record.interests.into_iter().map(|interest| interest.key),
+            );
         }
         Ok(interests)
     }
 
     fn include(&self, reader: &ReaderId, article: &Article) -> bool {
-        let Some(labels) = self.0.get(reader) else { return false };
+        let Some(labels) = self.0.get(reader) else {
+            return false;
+        };
         labels.contains(&format!("source:{}", article.source))
-            || article.tags.iter().any(|tag| labels.contains(&format!("tag:{tag}")))
+            || article
+                .tags
+                .iter()
+                .any(|tag| labels.contains(&format!("tag:{tag}")))
     }
 }
 
@@ -82,39 +90,80 @@ pub struct Evaluation {
 }
 
 /// Evaluates matching on the clicks of all readers.
-pub fn evaluate(library: &Arc<Library>, profiles: &BTreeMap<ReaderId, Profile>, interests: &Interests) -> Evaluation {
+pub fn evaluate(
+    library: &Arc<Library>,
+    profiles: &BTreeMap<ReaderId, Profile>,
+    interests: &Interests,
+) -> Evaluation {
     let split_ms = split(profiles.values());
-    let parts: Vec<(&ReaderId, Profile, BTreeSet<&ArticleId>)> =
-        profiles.iter().map(|(reader, profile)| halves(reader, profile, split_ms)).collect();
+    let parts: Vec<(&ReaderId, Profile, BTreeSet<&ArticleId>)> = profiles
+        .iter()
+        .map(|(reader, profile)| halves(reader, profile, split_ms))
+        .collect();
     let catalogue = Catalogue::of(library.clone(), parts.iter().map(|(_, earlier, _)| earlier));
-    let mut result =
-        Evaluation { readers: 0, ours: Tally::default(), popular: Tally::default(), interests_known: !interests.0.is_empty() };
-    for (reader, earlier, later) in parts.iter().filter(|(_, a, b)| !a.first_clicks.is_empty() && !b.is_empty()) {
+    let mut result = Evaluation {
+        readers: 0,
+        ours: Tally::default(),
+        popular: Tally::default(),
+        interests_known: !interests.0.is_empty(),
+    };
+    for (reader, earlier, later) in parts
+        .iter()
+        .filter(|(_, a, b)| !a.first_clicks.is_empty() && !b.is_empty())
+    {
         result.readers += 1;
         let inside = |article: &ArticleId| {
-            let article = library.position(article).and_then(|position| library.articles().get(position));
+            let article = library
+                .position(article)
+                .and_then(|position| library.articles().get(position));
             article.is_some_and(|article| interests.include(reader, article))
         };
         result.ours.add(&catalogue.recommend(earlier), later, inside);
-        result.popular.add(&catalogue.most_popular(earlier), later, inside);
+        result
+            .popular
+            .add(&catalogue.most_popular(earlier), later, inside);
     }
     result
 }
 
 fn split<'a>(profiles: impl Iterator<Item = &'a Profile>) -> i64 {
-    let mut times: Vec<i64> = profiles.flat_map(|profile| profile.first_clicks.values().copied()).collect();
+    let mut times: Vec<i64> = profiles
+        .flat_map(|profile| profile.first_clicks.values().copied())
+        .collect();
     times.sort_unstable();
-    times.get((times.len() as f64 * LEARNED) as usize).copied().unwrap_or(i64::MAX)
+    times
+        .get((times.len() as f64 * LEARNED) as usize)
+        .copied()
+        .unwrap_or(i64::MAX)
 }
 
-fn halves<'a>(reader: &'a ReaderId, all: &'a Profile, split_ms: i64) -> (&'a ReaderId, Profile, BTreeSet<&'a ArticleId>) {
-    let (earlier, later): (Vec<_>, Vec<_>) = all.first_clicks.iter().partition(|(_, at_ms)| **at_ms < split_ms);
-    let earlier = earlier.into_iter().map(|(article, at_ms)| (article.clone(), *at_ms)).collect();
-    (reader, Profile { first_clicks: earlier }, later.into_iter().map(|(article, _)| article).collect())
+fn halves<'a>(
+    reader: &'a ReaderId,
+    all: &'a Profile,
+    split_ms: i64,
+) -> (&'a ReaderId, Profile, BTreeSet<&'a ArticleId>) {
+    let (earlier, later): (Vec<_>, Vec<_>) =
+        all.first_clicks.iter().partition(|(_, at_ms)| **at_ms < split_ms);
+    let earlier = earlier
+        .into_iter()
+        .map(|(article, at_ms)| (article.clone(), *at_ms))
+        .collect();
+    (
+        reader,
+        Profile {
+            first_clicks: earlier,
+        },
+        later.into_iter().map(|(article, _)| article).collect(),
+    )
 }
 
 impl Tally {
-    fn add(&mut self, list: &Recommendations, later: &BTreeSet<&ArticleId>, inside: impl Fn(&ArticleId) -> bool) {
+    fn add(
+        &mut self,
+        list: &Recommendations,
+        later: &BTreeSet<&ArticleId>,
+        inside: impl Fn(&ArticleId) -> bool,
+    ) {
         self.readers_hit += usize::from(list.items.iter().any(|item| later.contains(&item.article)));
         self.recommended += list.items.len();
         self.inside += list.items.iter().filter(|item| inside(&item.article)).count();
@@ -127,12 +176,33 @@ fn percent(part: usize, whole: usize) -> f64 {
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { readers, ours, popular, interests_known } = self;
-        write!(f, "hit-rate@10 on later clicks of {readers} readers: {:.1} %", percent(ours.readers_hit, *readers))?;
-        write!(f, " (most popular: {:.1} %)", percent(popular.readers_hit, *readers))?;
+        let Self {
+            readers,
+            ours,
+            popular,
+            interests_known,
+        } = self;
+        write!(
+            f,
+            "hit-rate@10 on later clicks of {readers} readers: {:.1} %",
+            percent(ours.readers_hit, *readers)
+        )?;
+        write!(
+            f,
+            " (most popular: {:.1} %)",
+            percent(popular.readers_hit, *readers)
+        )?;
         if *interests_known {
-            write!(f, "\nhit-rate@10 on true interests: {:.1} %", percent(ours.inside, ours.recommended))?;
-            write!(f, " (most popular: {:.1} %)", percent(popular.inside, popular.recommended))?;
+            write!(
+                f,
+                "\nhit-rate@10 on true interests: {:.1} %",
+                percent(ours.inside, ours.recommended)
+            )?;
+            write!(
+                f,
+                " (most popular: {:.1} %)",
+                percent(popular.inside, popular.recommended)
+            )?;
         }
         Ok(())
     }
@@ -164,10 +234,19 @@ mod tests {
         let mut interests = Interests::default();
         for reader in 0..20usize {
             let id = ReaderId(format!("r{reader:02}"));
-            interests.insert(id.clone(), [if reader < 4 { "tag:birds".to_owned() } else { "tag:ships".to_owned() }]);
+            interests.insert(
+                id.clone(),
+                [if reader < 4 {
+                    "tag:birds".to_owned()
+                } else {
+                    "tag:ships".to_owned()
+                }],
+            );
             let topic = usize::from(reader >= 4);
             // Everyone reads through one topic at the same pace, from a place of their own.
-            let first_clicks = (0..10).map(|n| (article((reader * 6 + n * 2) % 60 / 2 * 2 + topic).id, n as i64)).collect();
+            let first_clicks = (0..10)
+                .map(|n| (article((reader * 6 + n * 2) % 60 / 2 * 2 + topic).id, n as i64))
+                .collect();
             profiles.insert(id, Profile { first_clicks });
         }
         let result = evaluate(&library, &profiles, &interests);
@@ -180,7 +259,10 @@ mod tests {
     fn without_clicks_there_is_nothing_to_judge() {
         let result = evaluate(&Arc::default(), &BTreeMap::new(), &Interests::default());
         assert_eq!(result.readers, 0);
-        assert_eq!(result.to_string(), "hit-rate@10 on later clicks of 0 readers: 0.0 % (most popular: 0.0 %)");
+        assert_eq!(
+            result.to_string(),
+            "hit-rate@10 on later clicks of 0 readers: 0.0 % (most popular: 0.0 %)"
+        );
     }
 
     #[test]

@@ -20,7 +20,11 @@ pub fn parse_feed(bytes: &[u8], address: Option<&str>) -> Result<Vec<RawItem>, F
     let parser = feed_rs::parser::Builder::new().base_uri(address).build();
     let feed = parser.parse(without_declaration(&text).as_bytes())?;
     let source = source_name(&feed, address);
-    Ok(feed.entries.into_iter().map(|entry| raw_item(entry, &source)).collect())
+    Ok(feed
+        .entries
+        .into_iter()
+        .map(|entry| raw_item(entry, &source))
+        .collect())
 }
 
 fn check_well_formed(text: &str) -> Result<(), FeedError> {
@@ -28,7 +32,10 @@ fn check_well_formed(text: &str) -> Result<(), FeedError> {
     if text.starts_with(char::is_whitespace) && text.trim_start().starts_with("<?xml ") {
         return Err(FeedError::LateDeclaration);
     }
-    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let options = roxmltree::ParsingOptions {
+        allow_dtd: true,
+        ..Default::default()
+    };
     roxmltree::Document::parse_with_options(text, options)?;
     Ok(())
 }
@@ -42,25 +49,44 @@ fn without_declaration(text: &str) -> &str {
 }
 
 fn source_name(feed: &Feed, address: Option<&str>) -> String {
-    let title = feed.title.as_ref().map(|title| title.content.trim()).filter(|title| !title.is_empty());
+    let title = feed
+        .title
+        .as_ref()
+        .map(|title| title.content.trim())
+        .filter(|title| !title.is_empty());
     title.or(address).unwrap_or("unnamed feed").to_owned()
 }
 
 fn raw_item(entry: Entry, source: &str) -> RawItem {
-    let alternate = entry.links.iter().find(|link| link.rel.as_deref().is_none_or(|rel| rel == "alternate"));
+    let alternate = entry
+        .links
+        .iter()
+        .find(|link| link.rel.as_deref().is_none_or(|rel| rel == "alternate"));
     let link = alternate.or(entry.links.first()).map(|link| link.href.clone());
     // An id may be an address itself (`isPermaLink`, Atom); where it is not, cleaning refuses the item by name.
     let url = link.unwrap_or(entry.id);
     let names = entry.authors.iter().filter_map(|person| person.name.as_deref());
-    let html = entry.content.and_then(|content| content.body).filter(|body| !body.trim().is_empty());
-    let html = html.or(entry.summary.map(|summary| summary.content)).unwrap_or_default();
+    let html = entry
+        .content
+        .and_then(|content| content.body)
+        .filter(|body| !body.trim().is_empty());
+    let html = html
+        .or(entry.summary.map(|summary| summary.content))
+        .unwrap_or_default();
     RawItem {
         source: source.to_owned(),
         url,
         title: entry.title.map(|title| title.content).unwrap_or_default(),
         author: names.collect::<Vec<_>>().join(", "),
-        published_ms: entry.published.or(entry.updated).map(|time| time.timestamp_millis()),
-        tags: entry.categories.into_iter().map(|category| category.term).collect(),
+        published_ms: entry
+            .published
+            .or(entry.updated)
+            .map(|time| time.timestamp_millis()),
+        tags: entry
+            .categories
+            .into_iter()
+            .map(|category| category.term)
+            .collect(),
         body: Body::Html(html),
     }
 }

@@ -33,7 +33,11 @@ impl FeedServer {
         let address = listener.local_addr()?;
         let router = Router::new().route("/{name}", get(file)).with_state(files);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { address, names, serving })
+        Ok(Self {
+            address,
+            names,
+            serving,
+        })
     }
 
     /// Where it listens, ending with a slash.
@@ -54,10 +58,19 @@ impl Drop for FeedServer {
 }
 
 async fn file(State(files): State<Files>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let Some(bytes) = files.get(&name) else { return StatusCode::NOT_FOUND.into_response() };
-    let tag: String = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let Some(bytes) = files.get(&name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let tag: String = Sha256::digest(bytes)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let tag = format!("\"{tag}\"");
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    if headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes())
+    {
         return StatusCode::NOT_MODIFIED.into_response();
     }
     ([(ETAG, tag)], bytes.clone()).into_response()

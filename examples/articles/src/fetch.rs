@@ -9,7 +9,8 @@ use reqwest::{Client, StatusCode};
 const FEED_BYTES_MAX: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-const FEED_TYPES: &str = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.5";
+const FEED_TYPES: &str =
+    "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.5";
 
 /// What a server said.
 #[derive(Debug)]
@@ -54,9 +55,15 @@ impl Fetcher {
             return Ok(Fetched::NotModified);
         }
         if !response.status().is_success() {
-            return Err(FetchError::Status { status: response.status() });
+            return Err(FetchError::Status {
+                status: response.status(),
+            });
         }
-        let etag = response.headers().get(ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let etag = response
+            .headers()
+            .get(ETAG)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if bytes.len() + chunk.len() > FEED_BYTES_MAX {
@@ -99,13 +106,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_feed_that_did_not_change_is_not_sent_again() {
-        let server = FeedServer::start([("a.xml".to_owned(), b"<rss/>".to_vec())]).await.unwrap();
+        let server = FeedServer::start([("a.xml".to_owned(), b"<rss/>".to_vec())])
+            .await
+            .unwrap();
         let fetcher = Fetcher::new().unwrap();
         let url = server.urls().next().unwrap();
-        let Fetched::Feed { bytes, etag } = fetcher.fetch(&url, None).await.unwrap() else { panic!("no feed") };
+        let Fetched::Feed { bytes, etag } = fetcher.fetch(&url, None).await.unwrap() else {
+            panic!("no feed")
+        };
         assert_eq!(bytes, b"<rss/>");
-        assert!(matches!(fetcher.fetch(&url, etag.as_deref()).await.unwrap(), Fetched::NotModified));
-        assert!(matches!(fetcher.fetch(&url, Some("\"old\"")).await.unwrap(), Fetched::Feed { .. }));
+        assert!(matches!(
+            fetcher.fetch(&url, etag.as_deref()).await.unwrap(),
+            Fetched::NotModified
+        ));
+        assert!(matches!(
+            fetcher.fetch(&url, Some("\"old\"")).await.unwrap(),
+            Fetched::Feed { .. }
+        ));
     }
 
     #[tokio::test]
@@ -114,14 +131,21 @@ mod tests {
         let fetcher = Fetcher::new().unwrap();
         let missing = format!("{}nothing.xml", server.address());
         let refused = fetcher.fetch(&missing, None).await.unwrap_err();
-        assert!(matches!(refused, FetchError::Status { status: StatusCode::NOT_FOUND }));
+        assert!(matches!(
+            refused,
+            FetchError::Status {
+                status: StatusCode::NOT_FOUND
+            }
+        ));
         let closed = fetcher.fetch("http://127.0.0.1:1/", None).await.unwrap_err();
         assert!(matches!(closed, FetchError::Http(_)), "{closed}");
     }
 
     #[tokio::test]
     async fn a_feed_beyond_the_bound_is_given_up() {
-        let server = FeedServer::start([("big".to_owned(), vec![b' '; FEED_BYTES_MAX + 1])]).await.unwrap();
+        let server = FeedServer::start([("big".to_owned(), vec![b' '; FEED_BYTES_MAX + 1])])
+            .await
+            .unwrap();
         let url = server.urls().next().unwrap();
         let error = Fetcher::new().unwrap().fetch(&url, None).await.unwrap_err();
         assert!(matches!(error, FetchError::TooLarge));

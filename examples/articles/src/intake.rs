@@ -13,7 +13,7 @@ use crate::corpus::{LineError, read_articles, read_clicks};
 use crate::cursors::{Cursor, Cursors};
 use crate::feed::parse_feed;
 use crate::fetch::{Fetched, Fetcher};
-use crate::model::{Click, RawItem};
+use crate::model::Click;
 use crate::progress::Progress;
 use crate::topics::{CLICKS, DEAD_LETTERS, RAW_ITEMS};
 
@@ -45,7 +45,12 @@ pub struct Intake {
 impl Intake {
     /// Sets up the intake.
     pub fn new(producer: Producer, cursors: Cursors, progress: Arc<Progress>) -> Result<Self> {
-        Ok(Self { producer, cursors, fetcher: Fetcher::new()?, progress })
+        Ok(Self {
+            producer,
+            cursors,
+            fetcher: Fetcher::new()?,
+            progress,
+        })
     }
 
     /// Fetches every feed once. One that cannot be used becomes a dead letter; the others are not held up by it.
@@ -64,19 +69,24 @@ impl Intake {
     /// Sends the records of a corpus file.
     pub async fn corpus(&mut self, path: &Path) -> Result<()> {
         let file = BufReader::new(open(path)?);
-        self.file(path, read_articles(file), &RAW_ITEMS, |item| item.url.clone()).await
+        self.file(path, read_articles(file), &RAW_ITEMS, |item| item.url.clone())
+            .await
     }
 
     /// Sends the records of a click file.
     pub async fn clicks(&mut self, path: &Path) -> Result<()> {
         let file = BufReader::new(open(path)?);
-        self.file(path, read_clicks(file), &CLICKS, |click| click.reader.clone()).await
+        self.file(path, read_clicks(file), &CLICKS, |click| click.reader.clone())
+            .await
     }
 
     /// Sends clicks that are at hand.
     pub async fn sample_clicks(&mut self, clicks: Vec<Click>) -> Result<()> {
         let lines = clicks.into_iter().map(Ok);
-        self.file(Path::new("sample clicks"), lines, &CLICKS, |click| click.reader.clone()).await
+        self.file(Path::new("sample clicks"), lines, &CLICKS, |click| {
+            click.reader.clone()
+        })
+        .await
     }
 
     async fn feed(&mut self, source: &FeedSource, bytes: &[u8], etag: Option<String>) -> Result<()> {
@@ -91,14 +101,21 @@ impl Intake {
             }
             Err(error) => self.dead_letter(source, bytes, &error.to_string()).await?,
         }
-        self.cursors.advance(&source.name, Cursor { etag, lines: 0 }).await
+        self.cursors
+            .advance(&source.name, Cursor { etag, lines: 0 })
+            .await
     }
 
     async fn dead_letter(&self, source: &FeedSource, bytes: &[u8], reason: &str) -> Result<()> {
         tracing::warn!(feed = source.name, reason, "a feed goes to the dead letters");
         self.progress.feed_broken();
-        let header = |name: &str, value: &str| Header { name: name.to_owned(), value: Some(value.to_owned().into()) };
-        let headers: Headers = [header(REASON, reason), header(ORIGIN, &source.url)].into_iter().collect();
+        let header = |name: &str, value: &str| Header {
+            name: name.to_owned(),
+            value: Some(value.to_owned().into()),
+        };
+        let headers: Headers = [header(REASON, reason), header(ORIGIN, &source.url)]
+            .into_iter()
+            .collect();
         let kept = bytes.get(..LETTER_BYTES_MAX).unwrap_or(bytes).to_vec();
         let letter = Produced::bytes(DEAD_LETTERS, Some(source.name.clone().into_bytes()), Some(kept));
         self.producer.send(letter.headers(headers)).await?.await?;
@@ -120,18 +137,35 @@ impl Intake {
             match line {
                 Ok(value) => {
                     sent.push(self.send(topic, &key(&value), &value).await?);
-                    self.progress.items_parsed(usize::from(topic.name() == RAW_ITEMS.name()));
+                    self.progress
+                        .items_parsed(usize::from(topic.name() == RAW_ITEMS.name()));
                 }
                 Err(error) => tracing::warn!(file = name, %error, "a line is passed over"),
             }
             done += 1;
             if done.is_multiple_of(LINES_PER_CURSOR) {
                 acknowledged(std::mem::take(&mut sent)).await?;
-                self.cursors.advance(&name, Cursor { etag: None, lines: done }).await?;
+                self.cursors
+                    .advance(
+                        &name,
+                        Cursor {
+                            etag: None,
+                            lines: done,
+                        },
+                    )
+                    .await?;
             }
         }
         acknowledged(sent).await?;
-        self.cursors.advance(&name, Cursor { etag: None, lines: done }).await
+        self.cursors
+            .advance(
+                &name,
+                Cursor {
+                    etag: None,
+                    lines: done,
+                },
+            )
+            .await
     }
 
     async fn send<K: 'static, V: 'static>(&self, topic: &Topic<K, V>, key: &K, value: &V) -> Result<Sent> {

@@ -19,9 +19,17 @@ impl Library {
     pub fn of(mut articles: Vec<Article>) -> Self {
         articles.sort_by(|a, b| a.id.cmp(&b.id));
         articles.dedup_by(|a, b| a.id == b.id);
-        let positions = articles.iter().zip(0..).map(|(article, position)| (article.id.clone(), position)).collect();
+        let positions = articles
+            .iter()
+            .zip(0..)
+            .map(|(article, position)| (article.id.clone(), position))
+            .collect();
         let similar = compare_all(&TextIndex::build(&articles), articles.len());
-        Self { articles, positions, similar }
+        Self {
+            articles,
+            positions,
+            similar,
+        }
     }
 
     /// The articles, by id.
@@ -44,7 +52,12 @@ impl Library {
         let mut ranked = self.similar(self.position(id)?).to_vec();
         ranked.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
         ranked.truncate(count);
-        Some(ranked.into_iter().filter_map(|(other, score)| Some((self.articles.get(other)?, score))).collect())
+        Some(
+            ranked
+                .into_iter()
+                .filter_map(|(other, score)| Some((self.articles.get(other)?, score)))
+                .collect(),
+        )
     }
 }
 
@@ -53,10 +66,17 @@ fn compare_all(index: &TextIndex, articles: usize) -> Vec<Vec<(usize, f32)>> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let share = articles.div_ceil(workers).max(1);
     thread::scope(|scope| {
-        let shares = (0..articles).step_by(share).map(|start| start..articles.min(start + share));
+        let shares = (0..articles)
+            .step_by(share)
+            .map(|start| start..articles.min(start + share));
         let running: Vec<_> = shares
-            .map(|share| scope.spawn(move || share.map(|position| index.similar(position)).collect::<Vec<_>>()))
+            .map(|share| {
+                scope.spawn(move || share.map(|position| index.similar(position)).collect::<Vec<_>>())
+            })
             .collect();
-        running.into_iter().flat_map(|worker| worker.join().expect("comparing does not panic")).collect()
+        running
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("comparing does not panic"))
+            .collect()
     })
 }

@@ -26,8 +26,14 @@ impl Catalogue {
     /// The catalogue of a library read by these readers.
     pub fn of<'a>(library: Arc<Library>, profiles: impl IntoIterator<Item = &'a Profile>) -> Self {
         let mut readers = vec![0; library.articles().len()];
-        for id in profiles.into_iter().flat_map(|profile| profile.first_clicks.keys()) {
-            if let Some(count) = library.position(id).and_then(|position| readers.get_mut(position)) {
+        for id in profiles
+            .into_iter()
+            .flat_map(|profile| profile.first_clicks.keys())
+        {
+            if let Some(count) = library
+                .position(id)
+                .and_then(|position| readers.get_mut(position))
+            {
                 *count += 1;
             }
         }
@@ -42,13 +48,24 @@ impl Catalogue {
     /// What this reader should see next. Empty for a reader none of whose clicks leads to a known article.
     pub fn recommend(&self, profile: &Profile) -> Recommendations {
         let affinity = self.affinity(profile);
-        let score = |position: usize, affinity: f32| affinity.powi(AFFINITY_EXPONENT) * (1 + self.readers(position)) as f32;
-        self.best_unread(profile, affinity.into_iter().enumerate().map(|(position, value)| (position, score(position, value))))
+        let score = |position: usize, affinity: f32| {
+            affinity.powi(AFFINITY_EXPONENT) * (1 + self.readers(position)) as f32
+        };
+        self.best_unread(
+            profile,
+            affinity
+                .into_iter()
+                .enumerate()
+                .map(|(position, value)| (position, score(position, value))),
+        )
     }
 
     /// The most read articles this reader has not opened: what [`recommend`](Self::recommend) is judged against.
     pub fn most_popular(&self, profile: &Profile) -> Recommendations {
-        self.best_unread(profile, self.readers.iter().map(|count| *count as f32).enumerate())
+        self.best_unread(
+            profile,
+            self.readers.iter().map(|count| *count as f32).enumerate(),
+        )
     }
 
     /// How many readers opened the article at a position of the library.
@@ -60,7 +77,11 @@ impl Catalogue {
     fn affinity(&self, profile: &Profile) -> Vec<f32> {
         let mut affinity = vec![0.0; self.library.articles().len()];
         let mut weights = 0.0;
-        for clicked in profile.first_clicks.keys().filter_map(|id| self.library.position(id)) {
+        for clicked in profile
+            .first_clicks
+            .keys()
+            .filter_map(|id| self.library.position(id))
+        {
             let weight = (1.0 + self.readers(clicked) as f32).powf(-CROWD_EXPONENT);
             weights += weight;
             for (other, similarity) in self.library.similar(clicked) {
@@ -69,7 +90,9 @@ impl Catalogue {
                 }
             }
         }
-        affinity.iter_mut().for_each(|sum| *sum /= f32::max(weights, f32::MIN_POSITIVE));
+        affinity
+            .iter_mut()
+            .for_each(|sum| *sum /= f32::max(weights, f32::MIN_POSITIVE));
         affinity
     }
 
@@ -78,8 +101,10 @@ impl Catalogue {
             let article = self.library.articles().get(*position)?;
             (!profile.first_clicks.contains_key(&article.id)).then_some(article)
         };
-        let mut ranked: Vec<_> =
-            scores.filter(|(_, score)| *score > 0.0).filter_map(|(at, score)| Some((unread(&at)?, score))).collect();
+        let mut ranked: Vec<_> = scores
+            .filter(|(_, score)| *score > 0.0)
+            .filter_map(|(at, score)| Some((unread(&at)?, score)))
+            .collect();
         ranked.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| a.id.cmp(&b.id)));
         ranked.truncate(RECOMMENDATIONS_MAX);
         let line = |(article, score): (&crate::model::Article, f32)| Recommendation {
@@ -88,7 +113,9 @@ impl Catalogue {
             url: article.url.clone(),
             score: (score * 1e4).round() / 1e4,
         };
-        Recommendations { items: ranked.into_iter().map(line).collect() }
+        Recommendations {
+            items: ranked.into_iter().map(line).collect(),
+        }
     }
 }
 

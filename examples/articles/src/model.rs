@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tidemill::data::{DecodeError, EncodeError, Presence};
 use tidemill::Data;
+use tidemill::data::{DecodeError, EncodeError, Presence};
 
 /// The name of an article: the first 12 hex digits of the SHA-256 of its canonical address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,7 +117,10 @@ impl Article {
     /// The order that decides which of two near duplicates stays: the older one, then the smaller id.
     /// An article without a date comes last.
     pub fn seniority(&self) -> Seniority {
-        Seniority { published_ms: self.published_ms.unwrap_or(i64::MAX), id: self.id.clone() }
+        Seniority {
+            published_ms: self.published_ms.unwrap_or(i64::MAX),
+            id: self.id.clone(),
+        }
     }
 
     /// Merges two versions of the article at one address, as its RSS excerpt and its full text.
@@ -127,15 +130,29 @@ impl Article {
         let mut tags = [self.tags.clone(), other.tags.clone()].concat();
         tags.sort();
         tags.dedup();
-        let published_ms = [self.published_ms, other.published_ms].into_iter().flatten().min();
+        let published_ms = [self.published_ms, other.published_ms]
+            .into_iter()
+            .flatten()
+            .min();
         let fuller = self.fullness().max(other.fullness()) == self.fullness();
         let best = if fuller { self } else { other };
-        Self { tags, published_ms, ..best }
+        Self {
+            tags,
+            published_ms,
+            ..best
+        }
     }
 
     // Length first: a full text beats an excerpt. The rest only makes the order total.
     fn fullness(&self) -> (usize, &str, &str, &str, &str, &Option<String>) {
-        (self.text.len(), &self.text, &self.title, &self.source, &self.author, &self.language)
+        (
+            self.text.len(),
+            &self.text,
+            &self.title,
+            &self.source,
+            &self.author,
+            &self.language,
+        )
     }
 }
 

@@ -30,7 +30,13 @@ impl Shingles {
             .filter(|word| !word.is_empty())
             .map(|word| fnv(word.to_lowercase().as_bytes()))
             .collect();
-        Self(words.windows(2).filter_map(|pair| pair.first().zip(pair.last())).map(|(a, b)| mix(a ^ mix(*b))).collect())
+        Self(
+            words
+                .windows(2)
+                .filter_map(|pair| pair.first().zip(pair.last()))
+                .map(|(a, b)| mix(a ^ mix(*b)))
+                .collect(),
+        )
     }
 
     /// Shared shingles by all shingles: 0 for strangers, 1 for equals.
@@ -52,7 +58,9 @@ impl Shingles {
             }
         }
         let bands = smallest.chunks_exact(ROWS).zip(0u64..);
-        bands.map(|(rows, band)| rows.iter().fold(mix(band), |key, row| mix(key ^ row))).collect()
+        bands
+            .map(|(rows, band)| rows.iter().fold(mix(band), |key, row| mix(key ^ row)))
+            .collect()
     }
 }
 
@@ -62,11 +70,17 @@ impl Shingles {
 /// because an earlier version of one of them shared a band would depend on what had arrived before.
 pub fn near_duplicates(a: &str, b: &str) -> bool {
     let (a, b) = (Shingles::of(a), Shingles::of(b));
-    a.similarity(&b) >= SIMILARITY_MIN && a.bands().iter().zip(b.bands()).any(|(left, right)| *left == right)
+    a.similarity(&b) >= SIMILARITY_MIN
+        && a.bands()
+            .iter()
+            .zip(b.bands())
+            .any(|(left, right)| *left == right)
 }
 
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 // The finaliser of SplitMix64: every input bit reaches every output bit.
@@ -95,7 +109,10 @@ mod tests {
 
     #[test]
     fn layout_case_and_punctuation_do_not_count() {
-        let (a, b) = (Shingles::of("The tide -- it RISES."), Shingles::of("the\n\ntide: it rises"));
+        let (a, b) = (
+            Shingles::of("The tide -- it RISES."),
+            Shingles::of("the\n\ntide: it rises"),
+        );
         assert_eq!(a.similarity(&b), 1.0);
         assert_eq!(a.bands(), b.bands());
     }
@@ -103,8 +120,14 @@ mod tests {
     #[test]
     fn a_changed_sentence_is_a_near_duplicate_and_a_changed_half_is_not() {
         let text = words(0..200);
-        assert!(near_duplicates(&text, &format!("{}{}", words(0..180), words(900..920))));
-        assert!(!near_duplicates(&text, &format!("{}{}", words(0..100), words(900..1000))));
+        assert!(near_duplicates(
+            &text,
+            &format!("{}{}", words(0..180), words(900..920))
+        ));
+        assert!(!near_duplicates(
+            &text,
+            &format!("{}{}", words(0..100), words(900..1000))
+        ));
     }
 
     #[test]
@@ -114,7 +137,10 @@ mod tests {
             let a = Shingles::of(&words(base..base + 300));
             let b = Shingles::of(&words(base + 100..base + 400));
             assert!(a.similarity(&b) > 0.49);
-            a.bands().iter().zip(b.bands()).all(|(left, right)| *left != right)
+            a.bands()
+                .iter()
+                .zip(b.bands())
+                .all(|(left, right)| *left != right)
         });
         assert!(missed.count() <= 2);
     }

@@ -44,11 +44,17 @@ pub async fn run(options: Options) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let data_dir = options.data_dir.as_deref().unwrap_or(scratch.path());
     if let Some(bootstrap) = &options.bootstrap_servers {
-        return Pipeline::start(&options, bootstrap, data_dir).await?.run(&options).await;
+        return Pipeline::start(&options, bootstrap, data_dir)
+            .await?
+            .run(&options)
+            .await;
     }
     let broker = Broker::start(BrokerConfig::embedded().with_data_dir(data_dir.join("log"))).await?;
     println!("broker in this process at {}", broker.bootstrap());
-    let outcome = Pipeline::start(&options, broker.bootstrap(), data_dir).await?.run(&options).await;
+    let outcome = Pipeline::start(&options, broker.bootstrap(), data_dir)
+        .await?
+        .run(&options)
+        .await;
     broker.shutdown().await;
     outcome
 }
@@ -82,9 +88,19 @@ impl Pipeline {
         let (matcher, progress) = (Arc::new(Matcher::default()), Arc::new(Progress::default()));
         let intake = Intake::new(producer.clone(), cursors, progress.clone())?;
         let config = Config::new(bootstrap).state_dir(data_dir.join("state"));
-        let running = Arc::new(topology::topology(matcher.clone(), progress.clone()).start(config).await?);
-        let api = Api { running: running.clone(), matcher: matcher.clone() };
-        let address = api.start(options.listen).await.context("cannot listen for questions")?;
+        let running = Arc::new(
+            topology::topology(matcher.clone(), progress.clone())
+                .start(config)
+                .await?,
+        );
+        let api = Api {
+            running: running.clone(),
+            matcher: matcher.clone(),
+        };
+        let address = api
+            .start(options.listen)
+            .await
+            .context("cannot listen for questions")?;
         let (feeds, feed_server) = feeds(options).await?;
         Ok(Self {
             bootstrap: bootstrap.to_owned(),
@@ -144,9 +160,13 @@ impl Pipeline {
 
     /// Builds the catalogue from the stores, and has every reader's recommendations worked out by it.
     async fn round(&mut self) -> Result<()> {
-        let profiles: BTreeMap<ReaderId, Profile> = self.running.store(&PROFILES).all().await?.into_iter().collect();
+        let profiles: BTreeMap<ReaderId, Profile> =
+            self.running.store(&PROFILES).all().await?.into_iter().collect();
         let standings = self.running.store(&STANDINGS).all().await?;
-        let mut articles: Vec<Article> = standings.into_iter().filter_map(|(_, standing)| standing.published()).collect();
+        let mut articles: Vec<Article> = standings
+            .into_iter()
+            .filter_map(|(_, standing)| standing.published())
+            .collect();
         articles.sort_by(|a, b| a.id.cmp(&b.id));
         let same_articles = articles == self.library.articles();
         if same_articles && profiles == self.profiles && self.rounds > 0 {
@@ -156,10 +176,15 @@ impl Pipeline {
             self.library = tokio::task::spawn_blocking(|| Arc::new(Library::of(articles))).await?;
         }
         self.profiles = profiles;
-        self.matcher.replace(Arc::new(Catalogue::of(self.library.clone(), self.profiles.values())));
+        self.matcher.replace(Arc::new(Catalogue::of(
+            self.library.clone(),
+            self.profiles.values(),
+        )));
         self.rounds += 1;
         for reader in self.profiles.keys() {
-            self.producer.send(Produced::to(&ROUNDS, reader, &self.rounds)?).await?;
+            self.producer
+                .send(Produced::to(&ROUNDS, reader, &self.rounds)?)
+                .await?;
         }
         self.producer.flush().await?;
         self.quiet().await
@@ -168,7 +193,9 @@ impl Pipeline {
     async fn report(&self) -> Result<()> {
         let catalogue = self.matcher.catalogue().context("there has been no round")?;
         let standings = self.running.store(&STANDINGS).all().await?;
-        let dropped = standings.iter().filter(|(_, standing)| standing.article.is_some() && !standing.repeats.is_empty());
+        let dropped = standings
+            .iter()
+            .filter(|(_, standing)| standing.article.is_some() && !standing.repeats.is_empty());
         let dead_letters = dead_letters(&self.bootstrap, &self.admin).await?;
         let report = Report {
             catalogue: &catalogue,
@@ -223,13 +250,22 @@ fn uses_samples(options: &Options) -> bool {
 
 async fn feeds(options: &Options) -> Result<(Vec<FeedSource>, Option<FeedServer>)> {
     if !uses_samples(options) {
-        let named = |url: &String| FeedSource { name: url.clone(), url: url.clone() };
+        let named = |url: &String| FeedSource {
+            name: url.clone(),
+            url: url.clone(),
+        };
         return Ok((options.feeds.iter().map(named).collect(), None));
     }
     let server = FeedServer::start(sample::feeds()).await?;
     println!("sample feeds at {}", server.address());
     let name = |url: &str| url.replace(&server.address(), "sample:");
-    let sources = server.urls().map(|url| FeedSource { name: name(&url), url }).collect();
+    let sources = server
+        .urls()
+        .map(|url| FeedSource {
+            name: name(&url),
+            url,
+        })
+        .collect();
     Ok((sources, Some(server)))
 }
 

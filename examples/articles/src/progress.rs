@@ -41,7 +41,8 @@ impl Progress {
 
     /// Items were parsed from a feed or a file.
     pub fn items_parsed(&self, items: usize) {
-        self.items_parsed.fetch_add(u64::try_from(items).unwrap_or(u64::MAX), Relaxed);
+        self.items_parsed
+            .fetch_add(u64::try_from(items).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// An item became an article, or one more version of an article that was known.
@@ -52,7 +53,11 @@ impl Progress {
 
     /// An article was published, or withdrawn as a near duplicate.
     pub fn standing_changed(&self, published: bool) {
-        let counter = if published { &self.articles } else { &self.near_duplicates };
+        let counter = if published {
+            &self.articles
+        } else {
+            &self.near_duplicates
+        };
         counter.fetch_add(1, Relaxed);
     }
 
@@ -68,10 +73,16 @@ impl Progress {
 
     /// All records that went through a stage.
     fn records(&self) -> u64 {
-        [&self.items_cleaned, &self.articles, &self.near_duplicates, &self.clicks, &self.recommended]
-            .iter()
-            .map(|counter| counter.load(Relaxed))
-            .sum()
+        [
+            &self.items_cleaned,
+            &self.articles,
+            &self.near_duplicates,
+            &self.clicks,
+            &self.recommended,
+        ]
+        .iter()
+        .map(|counter| counter.load(Relaxed))
+        .sum()
     }
 }
 
@@ -108,7 +119,13 @@ impl<'a> Ticker<'a> {
     /// Starts the clock.
     pub fn new(progress: &'a Progress, interval: Duration) -> Self {
         let now = Instant::now();
-        Self { progress, interval, started: now, last: (now, 0), shown: String::new() }
+        Self {
+            progress,
+            interval,
+            started: now,
+            last: (now, 0),
+            shown: String::new(),
+        }
     }
 
     /// Prints a line if it is time for one.
@@ -126,7 +143,10 @@ impl<'a> Ticker<'a> {
         }
         let records = self.progress.records();
         let rate = (records - self.last.1) as f64 / self.last.0.elapsed().as_secs_f64().max(0.001);
-        println!("{:6.1} s | {line} | {rate:.0} records/s", self.started.elapsed().as_secs_f64());
+        println!(
+            "{:6.1} s | {line} | {rate:.0} records/s",
+            self.started.elapsed().as_secs_f64()
+        );
         self.last = (Instant::now(), records);
         self.shown = line;
     }

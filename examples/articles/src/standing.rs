@@ -56,11 +56,22 @@ impl Bucket {
     /// The newest member with every other one, both ways round: which of them is senior is decided where both
     /// articles are known.
     pub fn pairs(self) -> Vec<Pair> {
-        let Some(newest) = self.newest else { return Vec::new() };
+        let Some(newest) = self.newest else {
+            return Vec::new();
+        };
         let others = self.members.into_iter().filter(|member| *member != newest);
         let both = |other: ArticleId| {
-            let pair = Pair { senior: newest.clone(), junior: other };
-            [Pair { senior: pair.junior.clone(), junior: pair.senior.clone() }, pair]
+            let pair = Pair {
+                senior: newest.clone(),
+                junior: other,
+            };
+            [
+                Pair {
+                    senior: pair.junior.clone(),
+                    junior: pair.senior.clone(),
+                },
+                pair,
+            ]
         };
         others.flat_map(both).collect()
     }
@@ -89,7 +100,10 @@ impl Comparison {
     pub fn judge(self, junior: &Article) -> Verdict {
         let older = self.senior.seniority() < junior.seniority();
         let duplicate = older && near_duplicates(&self.senior.text, &junior.text);
-        Verdict { senior: self.senior.id, duplicate }
+        Verdict {
+            senior: self.senior.id,
+            duplicate,
+        }
     }
 }
 
@@ -125,8 +139,14 @@ impl Standing {
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Article(article) => self.article = Some(article),
-            Change::Verdict(Verdict { senior, duplicate: true }) => drop(self.repeats.insert(senior)),
-            Change::Verdict(Verdict { senior, duplicate: false }) => drop(self.repeats.remove(&senior)),
+            Change::Verdict(Verdict {
+                senior,
+                duplicate: true,
+            }) => drop(self.repeats.insert(senior)),
+            Change::Verdict(Verdict {
+                senior,
+                duplicate: false,
+            }) => drop(self.repeats.remove(&senior)),
         }
     }
 
@@ -162,8 +182,12 @@ mod tests {
     fn the_fullest_version_stays_whatever_came_first() {
         let (excerpt, full) = (article("a", 5, &words(0..20)), article("a", 7, &words(0..40)));
         let (mut one, mut other) = (Versions::default(), Versions::default());
-        [&excerpt, &full, &excerpt].into_iter().for_each(|version| one.add(version.clone()));
-        [&full, &excerpt].into_iter().for_each(|version| other.add(version.clone()));
+        [&excerpt, &full, &excerpt]
+            .into_iter()
+            .for_each(|version| one.add(version.clone()));
+        [&full, &excerpt]
+            .into_iter()
+            .for_each(|version| other.add(version.clone()));
         assert_eq!(one.best, other.best);
         let best = one.best.unwrap();
         assert_eq!((best.text, best.published_ms), (words(0..40), Some(5)));
@@ -175,16 +199,27 @@ mod tests {
         for name in ["a", "b", "c", "b"] {
             bucket.add(ArticleId(name.to_owned()));
         }
-        let pairs: BTreeSet<String> =
-            bucket.pairs().into_iter().map(|pair| format!("{}>{}", pair.senior, pair.junior)).collect();
-        assert_eq!(pairs.into_iter().collect::<Vec<_>>(), ["a>b", "b>a", "b>c", "c>b"]);
+        let pairs: BTreeSet<String> = bucket
+            .pairs()
+            .into_iter()
+            .map(|pair| format!("{}>{}", pair.senior, pair.junior))
+            .collect();
+        assert_eq!(
+            pairs.into_iter().collect::<Vec<_>>(),
+            ["a>b", "b>a", "b>c", "c>b"]
+        );
     }
 
     #[test]
     fn only_the_junior_of_two_near_duplicates_is_dropped() {
         let (older, younger) = (article("b", 1, &words(0..100)), article("a", 2, &words(0..99)));
         let judge = |senior: &Article, junior: &Article| {
-            Comparison { junior: junior.id.clone(), senior: senior.clone() }.judge(junior).duplicate
+            Comparison {
+                junior: junior.id.clone(),
+                senior: senior.clone(),
+            }
+            .judge(junior)
+            .duplicate
         };
         assert!(judge(&older, &younger));
         assert!(!judge(&younger, &older));
@@ -194,7 +229,12 @@ mod tests {
     #[test]
     fn a_verdict_that_is_withdrawn_brings_the_article_back() {
         let mut standing = Standing::default();
-        let verdict = |duplicate| Change::Verdict(Verdict { senior: ArticleId("s".to_owned()), duplicate });
+        let verdict = |duplicate| {
+            Change::Verdict(Verdict {
+                senior: ArticleId("s".to_owned()),
+                duplicate,
+            })
+        };
         standing.apply(verdict(true));
         assert_eq!(standing.clone().published(), None);
         standing.apply(Change::Article(article("a", 1, "text")));

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bm25::{DefaultTokenizer, Embedder, EmbedderBuilder, Embedding, Language, Scorer, TokenEmbedder, TokenEmbedding};
+use bm25::{
+    DefaultTokenizer, Embedder, EmbedderBuilder, Embedding, Language, Scorer, TokenEmbedder, TokenEmbedding,
+};
 
 use crate::model::Article;
 
@@ -31,12 +33,14 @@ impl TextIndex {
         let embedder: Embedder<u64> = EmbedderBuilder::<u64, DefaultTokenizer>::with_avgdl(LENGTH_TYPICAL)
             .language_mode(Language::English)
             .build();
-        let words: Vec<BTreeMap<u64, f32>> = articles.iter().map(|article| words(&embedder, article)).collect();
+        let words: Vec<BTreeMap<u64, f32>> =
+            articles.iter().map(|article| words(&embedder, article)).collect();
         let mut documents: HashMap<u64, usize> = HashMap::new();
         for word in words.iter().flat_map(BTreeMap::keys) {
             *documents.entry(*word).or_default() += 1;
         }
-        let rarity = |word: &u64| (articles.len() as f32 / documents.get(word).copied().unwrap_or(1) as f32).ln();
+        let rarity =
+            |word: &u64| (articles.len() as f32 / documents.get(word).copied().unwrap_or(1) as f32).ln();
         let mut scorer = Scorer::new();
         let mut terms = Vec::with_capacity(articles.len());
         for (position, (article, words)) in articles.iter().zip(words).enumerate() {
@@ -44,7 +48,12 @@ impl TextIndex {
             ranked.sort_by(|(a, x), (b, y)| (y * rarity(b)).total_cmp(&(x * rarity(a))).then(a.cmp(b)));
             ranked.truncate(KEYWORDS);
             ranked.extend(labels(article).map(|label| (label, LABEL_VALUE)));
-            let embedding = Embedding(ranked.into_iter().map(|(index, value)| TokenEmbedding { index, value }).collect());
+            let embedding = Embedding(
+                ranked
+                    .into_iter()
+                    .map(|(index, value)| TokenEmbedding { index, value })
+                    .collect(),
+            );
             scorer.upsert(&position, embedding.clone());
             terms.push(embedding);
         }
@@ -54,10 +63,20 @@ impl TextIndex {
     /// How similar every other article is to the one at `position`, from 0 (nothing in common) to about 1.
     /// Sorted by position; articles that share no term are left out.
     pub fn similar(&self, position: usize) -> Vec<(usize, f32)> {
-        let Some(query) = self.terms.get(position) else { return Vec::new() };
-        let itself = self.scorer.score(&position, query).unwrap_or_default().max(f32::MIN_POSITIVE);
-        let mut found: Vec<(usize, f32)> =
-            self.scorer.matches(query).into_iter().map(|hit| (hit.id, hit.score / itself)).collect();
+        let Some(query) = self.terms.get(position) else {
+            return Vec::new();
+        };
+        let itself = self
+            .scorer
+            .score(&position, query)
+            .unwrap_or_default()
+            .max(f32::MIN_POSITIVE);
+        let mut found: Vec<(usize, f32)> = self
+            .scorer
+            .matches(query)
+            .into_iter()
+            .map(|hit| (hit.id, hit.score / itself))
+            .collect();
         found.retain(|(other, _)| *other != position);
         found.sort_by_key(|(other, _)| *other);
         found
@@ -67,10 +86,21 @@ impl TextIndex {
 fn words(embedder: &Embedder<u64>, article: &Article) -> BTreeMap<u64, f32> {
     // The title twice: it is short, and says what the text is about.
     let text = format!("{0}\n{0}\n{1}", article.title, article.text);
-    embedder.embed(&text).0.into_iter().map(|term| (term.index, term.value)).collect()
+    embedder
+        .embed(&text)
+        .0
+        .into_iter()
+        .map(|term| (term.index, term.value))
+        .collect()
 }
 
 fn labels(article: &Article) -> impl Iterator<Item = u64> + '_ {
-    let tags = article.tags.iter().map(|tag| <u64 as TokenEmbedder>::embed(&format!("tag:{tag}")));
-    tags.chain([<u64 as TokenEmbedder>::embed(&format!("source:{}", article.source))])
+    let tags = article
+        .tags
+        .iter()
+        .map(|tag| <u64 as TokenEmbedder>::embed(&format!("tag:{tag}")));
+    tags.chain([<u64 as TokenEmbedder>::embed(&format!(
+        "source:{}",
+        article.source
+    ))])
 }

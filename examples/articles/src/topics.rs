@@ -51,7 +51,10 @@ pub async fn create(admin: &Admin) -> anyhow::Result<()> {
         if compacted {
             config.insert("cleanup.policy".to_owned(), "compact".to_owned());
         }
-        TopicSpec { config, ..TopicSpec::new(name, partitions) }
+        TopicSpec {
+            config,
+            ..TopicSpec::new(name, partitions)
+        }
     };
     let mut wanted = vec![
         topic(RAW_ITEMS.name(), PARTITIONS, false),

@@ -13,8 +13,8 @@ use crate::model::{Article, ArticleId};
 use crate::progress::Progress;
 use crate::standing::{Change, Comparison};
 use crate::topics::{
-    APPLICATION, ARTICLES, BUCKETS, CLICKS, DEAD_LETTERS, PROFILES, RAW_ITEMS, RECOMMENDATIONS, RECOMMENDED, ROUNDS,
-    STANDINGS, VERSIONS,
+    APPLICATION, ARTICLES, BUCKETS, CLICKS, DEAD_LETTERS, PROFILES, RAW_ITEMS, RECOMMENDATIONS, RECOMMENDED,
+    ROUNDS, STANDINGS, VERSIONS,
 };
 
 /// The whole pipeline from `raw-items` and `clicks` to `articles` and `recommendations`.
@@ -44,18 +44,32 @@ fn verdicts(fullest: &KTable<ArticleId, crate::standing::Versions>) -> KStream<A
         .to_stream()
         .flat_map(|id, versions| {
             let bands = versions.map(|versions| versions.bands).unwrap_or_default();
-            bands.into_iter().map(move |band| (band.cast_signed(), id.clone()))
+            bands
+                .into_iter()
+                .map(move |band| (band.cast_signed(), id.clone()))
         })
         .group_by_key()
         .aggregate(&BUCKETS, |_band, id, bucket| bucket.add(id))
         .to_stream()
-        .flat_map(|_band, bucket| bucket.unwrap_or_default().pairs().into_iter().map(|pair| (pair.senior.clone(), pair)))
+        .flat_map(|_band, bucket| {
+            bucket
+                .unwrap_or_default()
+                .pairs()
+                .into_iter()
+                .map(|pair| (pair.senior.clone(), pair))
+        })
         .join_table(fullest, |_senior, pair, versions| {
-            versions.best.clone().map(|senior| Comparison { junior: pair.junior, senior })
+            versions.best.clone().map(|senior| Comparison {
+                junior: pair.junior,
+                senior,
+            })
         })
         .flat_map(|_senior, comparison| comparison.map(|comparison| (comparison.junior.clone(), comparison)))
         .join_table(fullest, |_junior, comparison, versions| {
-            versions.best.as_ref().map(|junior| Change::Verdict(comparison.judge(junior)))
+            versions
+                .best
+                .as_ref()
+                .map(|junior| Change::Verdict(comparison.judge(junior)))
         })
         .flat_map_values(|verdict| verdict)
 }
@@ -81,13 +95,18 @@ fn publish(
 /// Keeps a profile of every reader, and works out the recommendations of those a round asks for.
 fn recommend(app: &App, matcher: Arc<Matcher>, progress: Arc<Progress>) {
     let clicks = progress.clone();
-    let profiles = app.stream(&CLICKS).group_by_key().aggregate(&PROFILES, move |_reader, click, profile| {
-        clicks.click_taken();
-        profile.add(click);
-    });
+    let profiles = app
+        .stream(&CLICKS)
+        .group_by_key()
+        .aggregate(&PROFILES, move |_reader, click, profile| {
+            clicks.click_taken();
+            profile.add(click);
+        });
     let recommended = app
         .stream(&ROUNDS)
-        .join_table(&profiles, move |_reader, _round, profile| matcher.recommend(profile))
+        .join_table(&profiles, move |_reader, _round, profile| {
+            matcher.recommend(profile)
+        })
         .flat_map_values(|list| list)
         .to_table(&RECOMMENDED);
     recommended

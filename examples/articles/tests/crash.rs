@@ -49,7 +49,10 @@ fn start(input: &Path, data_dir: &Path) -> Child {
 fn run_to_the_end(input: &Path, data_dir: &Path) {
     let output = start(input, data_dir).wait_with_output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && printed.contains("hit-rate@10"), "{printed}");
+    assert!(
+        output.status.success() && printed.contains("hit-rate@10"),
+        "{printed}"
+    );
 }
 
 /// Kills the process as soon as a progress line shows that the stage has begun. Says whether it died of that: a
@@ -65,14 +68,25 @@ fn kill_when(input: &Path, data_dir: &Path, stage: &str) -> bool {
 // The number after a word of a progress line.
 fn count(line: &str, word: &str) -> u64 {
     let after = line.split_once(&format!("{word} ")).map_or("", |(_, rest)| rest);
-    after.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
+    after
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap_or(0)
 }
 
 /// The last value of every key in the topic, read through a broker on the directory the process left behind.
 async fn recommendations(data_dir: &Path) -> BTreeMap<ReaderId, Recommendations> {
-    let broker = Broker::start(BrokerConfig::embedded().with_data_dir(data_dir.join("log"))).await.unwrap();
+    let broker = Broker::start(BrokerConfig::embedded().with_data_dir(data_dir.join("log")))
+        .await
+        .unwrap();
     let admin = Admin::connect(broker.bootstrap()).unwrap();
-    let topic = admin.describe_topic(RECOMMENDATIONS.name()).await.unwrap().unwrap();
+    let topic = admin
+        .describe_topic(RECOMMENDATIONS.name())
+        .await
+        .unwrap()
+        .unwrap();
     let mut table = BTreeMap::new();
     for number in 0..i32::try_from(topic.partitions.len()).unwrap() {
         let partition = TopicPartition::new(RECOMMENDATIONS.name(), number);
@@ -80,7 +94,10 @@ async fn recommendations(data_dir: &Path) -> BTreeMap<ReaderId, Recommendations>
         if start == end {
             continue;
         }
-        let mut records = Consumer::builder(broker.bootstrap()).assign(&[(partition, From::Earliest)]).await.unwrap();
+        let mut records = Consumer::builder(broker.bootstrap())
+            .assign(&[(partition, From::Earliest)])
+            .await
+            .unwrap();
         loop {
             let record = records.next().await.unwrap().unwrap();
             let (reader, list) = record.decode(&RECOMMENDATIONS).unwrap();
@@ -103,8 +120,14 @@ fn write_input(dir: &Path) {
     let mut articles = fs::File::create(dir.join("articles.jsonl")).unwrap();
     for n in 0..ARTICLES {
         let (theme, text_of) = (n % 10, if n % 10 == 9 { n - 1 } else { n });
-        let words: String = (0..120).map(|w| format!("theme{theme}word{} ", (text_of * 37 + w * w) % 400)).collect();
-        let text = if text_of == n { words } else { words.replace("theme9", "theme8") + "copied with thanks" };
+        let words: String = (0..120)
+            .map(|w| format!("theme{theme}word{} ", (text_of * 37 + w * w) % 400))
+            .collect();
+        let text = if text_of == n {
+            words
+        } else {
+            words.replace("theme9", "theme8") + "copied with thanks"
+        };
         let day = 1 + n % 28;
         writeln!(
             articles,

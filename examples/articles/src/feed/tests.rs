@@ -45,6 +45,12 @@ fn a_feed_that_breaks_off_is_refused_with_the_place() {
     let error = parse_feed(broken.as_bytes(), None).unwrap_err();
     assert!(matches!(error, FeedError::Malformed(_)), "{error}");
     assert!(matches!(parse_feed(b" \n", None), Err(FeedError::Empty)));
-    assert!(matches!(parse_feed(b"<html><body/></html>", None), Err(FeedError::Unknown(_))));
-    assert!(matches!(parse_feed(b"not a feed", None), Err(FeedError::Unknown(_))));
+    assert!(matches!(
+        parse_feed(b"<html><body/></html>", None),
+        Err(FeedError::Unknown(_))
+    ));
+    assert!(matches!(
+        parse_feed(b"not a feed", None),
+        Err(FeedError::Unknown(_))
+    ));
 }

@@ -28,7 +28,11 @@ fn library() -> Arc<Library> {
 fn profile(clicked: &[&str]) -> Profile {
     let mut profile = Profile::default();
     for name in clicked {
-        profile.add(Click { reader: ReaderId("r".into()), article: ArticleId((*name).into()), at_ms: 1 });
+        profile.add(Click {
+            reader: ReaderId("r".into()),
+            article: ArticleId((*name).into()),
+            at_ms: 1,
+        });
     }
     profile
 }
@@ -48,18 +52,39 @@ fn what_resembles_the_clicked_articles_comes_first_and_what_was_read_never() {
 
 #[test]
 fn the_most_popular_are_the_same_for_everyone_except_for_what_was_read() {
-    let crowd = [profile(&["crane"]), profile(&["crane", "gull"]), profile(&["heron"])];
+    let crowd = [
+        profile(&["crane"]),
+        profile(&["crane", "gull"]),
+        profile(&["heron"]),
+    ];
     let catalogue = Catalogue::of(library(), &crowd);
-    assert_eq!(names(&catalogue.most_popular(&profile(&[]))), ["crane", "gull", "heron"]);
-    assert_eq!(names(&catalogue.most_popular(&profile(&["crane"]))), ["gull", "heron"]);
+    assert_eq!(
+        names(&catalogue.most_popular(&profile(&[]))),
+        ["crane", "gull", "heron"]
+    );
+    assert_eq!(
+        names(&catalogue.most_popular(&profile(&["crane"]))),
+        ["gull", "heron"]
+    );
 }
 
 #[test]
 fn a_click_delivered_twice_or_late_changes_nothing() {
-    let click = |article: &str, at_ms| Click { reader: ReaderId("r".into()), article: ArticleId(article.into()), at_ms };
+    let click = |article: &str, at_ms| Click {
+        reader: ReaderId("r".into()),
+        article: ArticleId(article.into()),
+        at_ms,
+    };
     let (mut once, mut again) = (Profile::default(), Profile::default());
-    [click("heron", 3), click("gull", 5)].into_iter().for_each(|click| once.add(click));
-    let delivered = [click("gull", 5), click("heron", 9), click("heron", 3), click("gull", 5)];
+    [click("heron", 3), click("gull", 5)]
+        .into_iter()
+        .for_each(|click| once.add(click));
+    let delivered = [
+        click("gull", 5),
+        click("heron", 9),
+        click("heron", 3),
+        click("gull", 5),
+    ];
     delivered.into_iter().for_each(|click| again.add(click));
     assert_eq!(once, again);
 }
@@ -69,7 +94,12 @@ fn unknown_articles_and_new_readers_get_an_empty_list() {
     let catalogue = Catalogue::of(library(), []);
     assert!(catalogue.recommend(&profile(&["nowhere"])).items.is_empty());
     assert!(catalogue.recommend(&Profile::default()).items.is_empty());
-    assert!(Catalogue::of(Arc::default(), []).recommend(&profile(&["heron"])).items.is_empty());
+    assert!(
+        Catalogue::of(Arc::default(), [])
+            .recommend(&profile(&["heron"]))
+            .items
+            .is_empty()
+    );
 }
 
 #[test]
