@@ -62,7 +62,7 @@ pub fn read_articles(file: impl BufRead) -> impl Iterator<Item = Result<RawItem,
     records(file).map(|record| {
         let (line, record): (u64, ArticleLine) = record?;
         let published_ms = record.published.map(|time| millis(line, time)).transpose()?;
-        Ok(RawItem {
+        let item = RawItem {
             source: record.source,
             url: record.url,
             title: record.title,
@@ -70,7 +70,8 @@ pub fn read_articles(file: impl BufRead) -> impl Iterator<Item = Result<RawItem,
             published_ms,
             tags: record.tags,
             body: Body::Plain(record.content),
-        })
+        };
+        Ok(item.bounded())
     })
 }
 

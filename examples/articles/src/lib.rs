@@ -18,6 +18,7 @@ pub mod cursors;
 pub mod evaluation;
 pub mod feed;
 pub mod feed_server;
+pub mod feed_sources;
 pub mod fetch;
 pub mod intake;
 pub mod library;

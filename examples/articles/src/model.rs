@@ -80,6 +80,18 @@ pub struct RawItem {
     pub body: Body,
 }
 
+impl RawItem {
+    // Less than any broker's limit for a message; longer texts are cut again, shorter, once markup is out.
+    const BODY_BYTES_MAX: usize = 512 << 10;
+
+    /// Cuts what no broker would take.
+    pub fn bounded(mut self) -> Self {
+        let (Body::Html(text) | Body::Plain(text)) = &mut self.body;
+        text.truncate(text.floor_char_boundary(Self::BODY_BYTES_MAX));
+        self
+    }
+}
+
 /// Whether markup must be removed from a text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "articles", version)]
 pub struct Options {
-    /// Read these feeds instead of the sample ones.
+    /// Read these feeds instead of the sample ones: addresses, files, or directories of files.
     #[arg(long, num_args = 1.., value_name = "URL")]
     pub feeds: Vec<String>,
     /// Read articles from a file, one JSON record a line.
@@ -36,4 +36,11 @@ pub struct Options {
     /// Stop after the first results instead of serving until Ctrl-C.
     #[arg(long)]
     pub once: bool,
+}
+
+impl Options {
+    /// Whether the sample feeds and readers are asked for: nothing else is given.
+    pub fn uses_samples(&self) -> bool {
+        self.feeds.is_empty() && self.corpus.is_none()
+    }
 }

@@ -28,7 +28,7 @@ use crate::options::Options;
 use crate::progress::{Progress, Ticker};
 use crate::report::{Report, dead_letters};
 use crate::topics::{PROFILES, ROUNDS, STANDINGS};
-use crate::{quiet, sample, topics, topology};
+use crate::{feed_sources, quiet, sample, topics, topology};
 
 // How often to look whether everything has gone through.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -76,7 +76,7 @@ struct Pipeline {
     profiles: BTreeMap<ReaderId, Profile>,
     rounds: i64,
     // Serves for as long as it is kept.
-    _feed_server: Option<FeedServer>,
+    _feed_server: FeedServer,
 }
 
 impl Pipeline {
@@ -101,7 +101,7 @@ impl Pipeline {
             .start(options.listen)
             .await
             .context("cannot listen for questions")?;
-        let (feeds, feed_server) = feeds(options).await?;
+        let (feeds, feed_server) = feed_sources::find(options).await?;
         Ok(Self {
             bootstrap: bootstrap.to_owned(),
             admin,
@@ -144,7 +144,7 @@ impl Pipeline {
         }
         match &options.clicks {
             Some(clicks) => self.intake.clicks(clicks).await,
-            None if uses_samples(options) => self.intake.sample_clicks(sample::clicks().0).await,
+            None if options.uses_samples() => self.intake.sample_clicks(sample::clicks().0).await,
             None => Ok(()),
         }
     }
@@ -244,38 +244,13 @@ async fn watched<T>(ticker: &mut Ticker<'_>, work: impl Future<Output = T>) -> T
     }
 }
 
-fn uses_samples(options: &Options) -> bool {
-    options.feeds.is_empty() && options.corpus.is_none()
-}
-
-async fn feeds(options: &Options) -> Result<(Vec<FeedSource>, Option<FeedServer>)> {
-    if !uses_samples(options) {
-        let named = |url: &String| FeedSource {
-            name: url.clone(),
-            url: url.clone(),
-        };
-        return Ok((options.feeds.iter().map(named).collect(), None));
-    }
-    let server = FeedServer::start(sample::feeds()).await?;
-    println!("sample feeds at {}", server.address());
-    let name = |url: &str| url.replace(&server.address(), "sample:");
-    let sources = server
-        .urls()
-        .map(|url| FeedSource {
-            name: name(&url),
-            url,
-        })
-        .collect();
-    Ok((sources, Some(server)))
-}
-
 fn interests(options: &Options) -> Result<Interests> {
     match &options.interests {
         Some(path) => {
             let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             Ok(Interests::read(BufReader::new(file))?)
         }
-        None if uses_samples(options) && options.clicks.is_none() => Ok(sample::clicks().1),
+        None if options.uses_samples() && options.clicks.is_none() => Ok(sample::clicks().1),
         None => Ok(Interests::default()),
     }
 }

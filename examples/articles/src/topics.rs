@@ -1,7 +1,5 @@
 //! The topics and stores of the pipeline.
 
-use std::collections::BTreeMap;
-
 use tidemill::client::{Admin, TopicSpec};
 use tidemill::{StoreName, Topic};
 
@@ -40,30 +38,20 @@ pub const RECOMMENDED: StoreName<ReaderId, Recommendations> = StoreName::new("re
 
 // Enough that the work spreads over a small machine; tables that are joined need the same number.
 const PARTITIONS: i32 = 4;
-// Items carry whole texts, and a dead letter a whole feed.
-const MESSAGE_BYTES_MAX: &str = "20971520";
 
 /// Creates what is missing.
 pub async fn create(admin: &Admin) -> anyhow::Result<()> {
     let existing = admin.list_topics().await?;
-    let topic = |name: &str, partitions, compacted: bool| {
-        let mut config = BTreeMap::from([("max.message.bytes".to_owned(), MESSAGE_BYTES_MAX.to_owned())]);
-        if compacted {
-            config.insert("cleanup.policy".to_owned(), "compact".to_owned());
-        }
-        TopicSpec {
-            config,
-            ..TopicSpec::new(name, partitions)
-        }
-    };
+    let topic = |name: &str, partitions| TopicSpec::new(name, partitions);
+    let table = |name: &str, partitions| topic(name, partitions).with("cleanup.policy", "compact");
     let mut wanted = vec![
-        topic(RAW_ITEMS.name(), PARTITIONS, false),
-        topic(ARTICLES.name(), PARTITIONS, true),
-        topic(CLICKS.name(), PARTITIONS, false),
-        topic(ROUNDS.name(), PARTITIONS, false),
-        topic(RECOMMENDATIONS.name(), PARTITIONS, true),
-        topic(DEAD_LETTERS, 1, false),
-        topic(SOURCES.name(), 1, true),
+        topic(RAW_ITEMS.name(), PARTITIONS),
+        table(ARTICLES.name(), PARTITIONS),
+        topic(CLICKS.name(), PARTITIONS),
+        topic(ROUNDS.name(), PARTITIONS),
+        table(RECOMMENDATIONS.name(), PARTITIONS),
+        topic(DEAD_LETTERS, 1),
+        table(SOURCES.name(), 1),
     ];
     wanted.retain(|topic| !existing.contains(&topic.name));
     admin.create_topics(&wanted).await?;
