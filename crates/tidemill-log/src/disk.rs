@@ -29,7 +29,11 @@ pub struct DiskError {
 impl DiskError {
     /// An error of `operation` on `path`.
     pub fn new(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self { operation, path: path.to_owned(), source: source.into() }
+        Self {
+            operation,
+            path: path.to_owned(),
+            source: source.into(),
+        }
     }
 
     /// Whether the path did not exist.
@@ -98,7 +102,7 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn read_at(&self, position: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError>;
 
     /// The length in bytes.
-    fn len(&self) -> Result<u64, DiskError>;
+    fn size(&self) -> Result<u64, DiskError>;
 
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> Result<(), DiskError>;
@@ -113,7 +117,7 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
 /// Reads a whole file.
 pub(crate) fn read_all(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, DiskError> {
     let file = disk.open(path)?;
-    let len = usize::try_from(file.len()?).map_err(|_| too_large(path))?;
+    let len = usize::try_from(file.size()?).map_err(|_| too_large(path))?;
     let mut bytes = Vec::with_capacity(len);
     file.read_at(0, len, &mut bytes)?;
     Ok(bytes)
@@ -131,18 +135,33 @@ pub(crate) fn read_if_exists(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<
 /// Replaces `path` by `bytes` so that a crash leaves either the old content or the new: written beside it, synced,
 /// renamed over it, directory synced.
 pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    let file = disk.create(&beside)?;
-    file.truncate(0)?;
-    file.write_at(0, &mut [IoSlice::new(bytes)])?;
-    file.sync()?;
+    let beside = write_beside(disk, path, bytes)?;
+    disk.open(&beside)?.sync()?;
     disk.rename(&beside, path)?;
     match path.parent() {
         Some(dir) => disk.sync_dir(dir),
         None => Ok(()),
     }
+}
+
+/// Replaces `path` by `bytes`; whole after the end of the process, perhaps torn after a power cut. For what can be
+/// told to be torn and made again.
+pub(crate) fn replace_unsynced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let beside = write_beside(disk, path, bytes)?;
+    disk.rename(&beside, path)
+}
+
+/// The suffix of a file that is about to replace another.
+pub(crate) const BESIDE: &str = ".tmp";
+
+fn write_beside(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<PathBuf, DiskError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(BESIDE);
+    let beside = PathBuf::from(beside);
+    let file = disk.create(&beside)?;
+    file.truncate(0)?;
+    file.write_at(0, &mut [IoSlice::new(bytes)])?;
+    Ok(beside)
 }
 
 /// Removes a file; one that is gone already is fine.
@@ -154,5 +173,9 @@ pub(crate) fn remove_if_exists(disk: &dyn Disk, path: &Path) -> Result<(), DiskE
 }
 
 fn too_large(path: &Path) -> DiskError {
-    DiskError::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, "larger than memory"))
+    DiskError::new(
+        "read",
+        path,
+        io::Error::new(io::ErrorKind::FileTooLarge, "larger than memory"),
+    )
 }

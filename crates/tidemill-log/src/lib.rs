@@ -24,8 +24,37 @@
 //! The crate knows nothing of sockets, requests, replication or threads: the caller decides when to flush, when to
 //! enforce retention, and how far the high watermark has come. Time is an argument.
 
+mod batch;
+mod checkpoint;
+mod config;
+mod damage;
 mod disk;
+mod index;
+mod leader_epochs;
+mod log;
+mod log_dirs;
+mod partition_metadata;
+mod producer_state;
+mod records;
+mod recovery;
+mod segment;
+mod tail_cache;
+mod transactions;
 mod types;
+mod validation;
 
+pub use config::{CleanupPolicy, LogConfig, TimestampType};
+pub use damage::Damage;
 pub use disk::{DirEntry, Disk, DiskError, DiskFile, FileDisk, FileLock, MemoryDisk};
+pub use leader_epochs::EpochEnd;
+pub use log::{
+    Appended, DeleteError, FetchPart, Fetched, FileRange, FirstBatch, FlushError, Log, OpenError,
+    OpenOptions, ReadError, ReadUpTo, Shutdown, TimestampedOffset,
+};
+pub use log_dirs::{LogDirs, LogDirsOptions, Recovered};
+pub use producer_state::ProducerError;
+pub use recovery::{DamagedSegment, Fault, RecoveryReport, Truncated};
+pub use tail_cache::TailBudget;
+pub use transactions::AbortedTransaction;
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicPartition};
+pub use validation::{Append, AppendError, InvalidBatch, Origin};

@@ -86,7 +86,10 @@ pub struct TopicPartition {
 impl TopicPartition {
     /// Names partition `partition` of `topic`.
     pub fn new(topic: impl Into<String>, partition: i32) -> Self {
-        Self { topic: topic.into(), partition }
+        Self {
+            topic: topic.into(),
+            partition,
+        }
     }
 
     /// Reads a directory name, `<topic>-<partition>`; `None` when it is not one.
@@ -119,7 +122,10 @@ mod tests {
 
     #[test]
     fn directory_names_split_at_the_last_dash() {
-        assert_eq!(TopicPartition::from_dir_name("a-b-12"), Some(TopicPartition::new("a-b", 12)));
+        assert_eq!(
+            TopicPartition::from_dir_name("a-b-12"),
+            Some(TopicPartition::new("a-b", 12))
+        );
         assert_eq!(TopicPartition::new("a-b", 12).to_string(), "a-b-12");
         for bad in ["a", "-1", "a-", "a-x", "a-+1", "a-99999999999", "a-0.f00-delete"] {
             assert_eq!(TopicPartition::from_dir_name(bad), None, "{bad}");

@@ -34,7 +34,10 @@ impl FileLock for Flock {}
 impl FileDisk {
     fn open_with(path: &Path, options: &OpenOptions) -> Result<Arc<dyn DiskFile>, DiskError> {
         let file = options.open(path).map_err(|e| DiskError::new("open", path, e))?;
-        Ok(Arc::new(SystemFile { path: path.to_owned(), file }))
+        Ok(Arc::new(SystemFile {
+            path: path.to_owned(),
+            file,
+        }))
     }
 }
 
@@ -48,7 +51,9 @@ impl Disk for FileDisk {
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 // Removed between the listing and the look: it is not there.
@@ -58,7 +63,10 @@ impl Disk for FileDisk {
             if metadata.is_dir() {
                 entries.push(DirEntry::Dir { name });
             } else {
-                entries.push(DirEntry::File { name, len: metadata.len() });
+                entries.push(DirEntry::File {
+                    name,
+                    len: metadata.len(),
+                });
             }
         }
         Ok(entries)
@@ -69,7 +77,14 @@ impl Disk for FileDisk {
     }
 
     fn create(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
-        Self::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+        Self::open_with(
+            path,
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false),
+        )
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
@@ -85,7 +100,9 @@ impl Disk for FileDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        File::open(dir).and_then(|d| d.sync_all()).map_err(|e| DiskError::new("sync", dir, e))
+        File::open(dir)
+            .and_then(|d| d.sync_all())
+            .map_err(|e| DiskError::new("sync", dir, e))
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>, DiskError> {
@@ -104,7 +121,9 @@ impl DiskFile for SystemFile {
         let mut rest = parts;
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            let now = rest.get(..WRITE_SLICES_MAX.min(rest.len())).expect("the length is the smaller one");
+            let now = rest
+                .get(..WRITE_SLICES_MAX.min(rest.len()))
+                .expect("the length is the smaller one");
             match rustix::io::pwritev(&self.file, now, at) {
                 Ok(0) => return Err(DiskError::new("write", &self.path, io::ErrorKind::WriteZero)),
                 Ok(written) => {
@@ -123,7 +142,10 @@ impl DiskFile for SystemFile {
         out.reserve_exact(len);
         while out.len() - start < len {
             let done = out.len() - start;
-            let mut limited = Limited { vec: out, len: len - done };
+            let mut limited = Limited {
+                vec: out,
+                len: len - done,
+            };
             match limited.pread(&self.file, position + done as u64) {
                 Ok(0) => break,
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -133,16 +155,24 @@ impl DiskFile for SystemFile {
         Ok(out.len() - start)
     }
 
-    fn len(&self) -> Result<u64, DiskError> {
-        Ok(self.file.metadata().map_err(|e| DiskError::new("stat", &self.path, e))?.len())
+    fn size(&self) -> Result<u64, DiskError> {
+        Ok(self
+            .file
+            .metadata()
+            .map_err(|e| DiskError::new("stat", &self.path, e))?
+            .len())
     }
 
     fn truncate(&self, len: u64) -> Result<(), DiskError> {
-        self.file.set_len(len).map_err(|e| DiskError::new("truncate", &self.path, e))
+        self.file
+            .set_len(len)
+            .map_err(|e| DiskError::new("truncate", &self.path, e))
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        self.file.sync_data().map_err(|e| DiskError::new("sync", &self.path, e))
+        self.file
+            .sync_data()
+            .map_err(|e| DiskError::new("sync", &self.path, e))
     }
 
     fn as_file(&self) -> Option<&File> {

@@ -87,22 +87,31 @@ impl MemoryDisk {
     /// on the old one.
     pub fn crash(&self) -> MemoryDisk {
         let names = lock(&self.shared.names);
-        let files: BTreeMap<_, _> =
-            names.durable.iter().map(|(path, content)| (path.clone(), Arc::new(content.durable()))).collect();
+        let files: BTreeMap<_, _> = names
+            .durable
+            .iter()
+            .map(|(path, content)| (path.clone(), Arc::new(content.durable())))
+            .collect();
         Self::from_files(names.dirs.clone(), files)
     }
 
     /// The disk as the end of the process leaves it (kill -9): everything written is there.
     pub fn kill(&self) -> MemoryDisk {
         let names = lock(&self.shared.names);
-        let files: BTreeMap<_, _> =
-            names.files.iter().map(|(path, content)| (path.clone(), Arc::new(content.copy()))).collect();
+        let files: BTreeMap<_, _> = names
+            .files
+            .iter()
+            .map(|(path, content)| (path.clone(), Arc::new(content.copy())))
+            .collect();
         Self::from_files(names.dirs.clone(), files)
     }
 
     /// The content of a file, `None` when there is no such file.
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
-        lock(&self.shared.names).files.get(path).map(|content| lock(&content.bytes).now.clone())
+        lock(&self.shared.names)
+            .files
+            .get(path)
+            .map(|content| lock(&content.bytes).now.clone())
     }
 
     /// Overwrites the content of a file as a fault of the medium would, durable at once.
@@ -115,12 +124,26 @@ impl MemoryDisk {
     }
 
     fn from_files(dirs: BTreeSet<PathBuf>, files: BTreeMap<PathBuf, Arc<Content>>) -> Self {
-        let names = Names { dirs, durable: files.clone(), files, locked: BTreeSet::new() };
-        Self { shared: Arc::new(Shared { names: Mutex::new(names), faults: Mutex::default() }) }
+        let names = Names {
+            dirs,
+            durable: files.clone(),
+            files,
+            locked: BTreeSet::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                names: Mutex::new(names),
+                faults: Mutex::default(),
+            }),
+        }
     }
 
     fn opened(&self, path: &Path, content: Arc<Content>) -> Arc<dyn DiskFile> {
-        Arc::new(MemoryFile { path: path.to_owned(), content, shared: Arc::clone(&self.shared) })
+        Arc::new(MemoryFile {
+            path: path.to_owned(),
+            content,
+            shared: Arc::clone(&self.shared),
+        })
     }
 
     fn not_found(operation: &'static str, path: &Path) -> DiskError {
@@ -138,12 +161,19 @@ impl Content {
                 place.copy_from_slice(&undo.before);
             }
         }
-        Content { bytes: Mutex::new(bytes) }
+        Content {
+            bytes: Mutex::new(bytes),
+        }
     }
 
     fn copy(&self) -> Content {
         let now = lock(&self.bytes).now.clone();
-        Content { bytes: Mutex::new(Bytes { now, unsynced: Vec::new() }) }
+        Content {
+            bytes: Mutex::new(Bytes {
+                now,
+                unsynced: Vec::new(),
+            }),
+        }
     }
 }
 
@@ -154,7 +184,11 @@ impl Bytes {
         let start = position.min(len_before);
         let end = position.saturating_add(len).min(len_before);
         let before = self.now.get(start..end).unwrap_or_default().to_vec();
-        self.unsynced.push(Undo { position: start, before, len_before });
+        self.unsynced.push(Undo {
+            position: start,
+            before,
+            len_before,
+        });
     }
 
     fn write(&mut self, position: usize, data: &[u8]) {
@@ -163,7 +197,10 @@ impl Bytes {
         if self.now.len() < end {
             self.now.resize(end, 0);
         }
-        self.now.get_mut(position..end).expect("resized to at least end").copy_from_slice(data);
+        self.now
+            .get_mut(position..end)
+            .expect("resized to at least end")
+            .copy_from_slice(data);
     }
 }
 
@@ -222,18 +259,26 @@ impl Disk for MemoryDisk {
         if !names.dirs.contains(dir) {
             return Err(Self::not_found("list", dir));
         }
-        let dirs =
-            names.dirs.iter().filter_map(|path| child_name(dir, path)).map(|name| DirEntry::Dir { name });
+        let dirs = names
+            .dirs
+            .iter()
+            .filter_map(|path| child_name(dir, path))
+            .map(|name| DirEntry::Dir { name });
         let files = names.files.iter().filter_map(|(path, content)| {
             let len = lock(&content.bytes).now.len() as u64;
-            Some(DirEntry::File { name: child_name(dir, path)?, len })
+            Some(DirEntry::File {
+                name: child_name(dir, path)?,
+                len,
+            })
         });
         Ok(dirs.chain(files).collect())
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
         let content = lock(&self.shared.names).files.get(path).cloned();
-        content.map(|content| self.opened(path, content)).ok_or_else(|| Self::not_found("open", path))
+        content
+            .map(|content| self.opened(path, content))
+            .ok_or_else(|| Self::not_found("open", path))
     }
 
     fn create(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
@@ -255,12 +300,22 @@ impl Disk for MemoryDisk {
             return Err(Self::not_found("rename", from));
         }
         let moved = |path: &Path| path.strip_prefix(from).ok().map(|rest| to.join(rest));
-        names.dirs = names.dirs.iter().map(|path| moved(path).unwrap_or_else(|| path.clone())).collect();
+        names.dirs = names
+            .dirs
+            .iter()
+            .map(|path| moved(path).unwrap_or_else(|| path.clone()))
+            .collect();
         let files = std::mem::take(&mut names.files);
-        names.files = files.into_iter().map(|(path, c)| (moved(&path).unwrap_or(path), c)).collect();
+        names.files = files
+            .into_iter()
+            .map(|(path, c)| (moved(&path).unwrap_or(path), c))
+            .collect();
         // A renamed directory is durable at once, as directories are here.
         let durable = std::mem::take(&mut names.durable);
-        names.durable = durable.into_iter().map(|(path, c)| (moved(&path).unwrap_or(path), c)).collect();
+        names.durable = durable
+            .into_iter()
+            .map(|(path, c)| (moved(&path).unwrap_or(path), c))
+            .collect();
         Ok(())
     }
 
@@ -291,8 +346,15 @@ impl Disk for MemoryDisk {
             return Err(Self::not_found("sync", dir));
         }
         names.durable.retain(|path, _| !is_parent(dir, path));
-        let here: Vec<_> = names.files.iter().filter(|(path, _)| is_parent(dir, path)).collect();
-        let here: Vec<_> = here.into_iter().map(|(path, c)| (path.clone(), Arc::clone(c))).collect();
+        let here: Vec<_> = names
+            .files
+            .iter()
+            .filter(|(path, _)| is_parent(dir, path))
+            .collect();
+        let here: Vec<_> = here
+            .into_iter()
+            .map(|(path, c)| (path.clone(), Arc::clone(c)))
+            .collect();
         names.durable.extend(here);
         Ok(())
     }
@@ -302,7 +364,10 @@ impl Disk for MemoryDisk {
         if !lock(&self.shared.names).locked.insert(path.to_owned()) {
             return Err(DiskError::new("lock", path, io::ErrorKind::WouldBlock));
         }
-        Ok(Box::new(HeldLock { path: path.to_owned(), shared: Arc::clone(&self.shared) }))
+        Ok(Box::new(HeldLock {
+            path: path.to_owned(),
+            shared: Arc::clone(&self.shared),
+        }))
     }
 }
 
@@ -346,13 +411,20 @@ impl DiskFile for MemoryFile {
 
     fn read_at(&self, position: u64, len: usize, out: &mut Vec<u8>) -> Result<usize, DiskError> {
         let bytes = lock(&self.content.bytes);
-        let start = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.now.len());
+        let start = usize::try_from(position)
+            .unwrap_or(usize::MAX)
+            .min(bytes.now.len());
         let end = start.saturating_add(len).min(bytes.now.len());
-        out.extend_from_slice(bytes.now.get(start..end).expect("both were bounded by the length"));
+        out.extend_from_slice(
+            bytes
+                .now
+                .get(start..end)
+                .expect("both were bounded by the length"),
+        );
         Ok(end - start)
     }
 
-    fn len(&self) -> Result<u64, DiskError> {
+    fn size(&self) -> Result<u64, DiskError> {
         Ok(lock(&self.content.bytes).now.len() as u64)
     }
 
@@ -367,7 +439,11 @@ impl DiskFile for MemoryFile {
 
     fn sync(&self) -> Result<(), DiskError> {
         if strikes(&mut lock(&self.shared.faults).fail_sync) {
-            return Err(DiskError::new("sync", &self.path, io::Error::other("injected fault")));
+            return Err(DiskError::new(
+                "sync",
+                &self.path,
+                io::Error::other("injected fault"),
+            ));
         }
         lock(&self.content.bytes).unsynced.clear();
         Ok(())

@@ -29,7 +29,7 @@ fn conforms(disk: &dyn Disk, root: &Path) {
 
     let file = disk.create(&path).unwrap();
     write(&*file, 0, &[b"hello ", b"", b"wide ", b"world"]).unwrap();
-    assert_eq!(file.len().unwrap(), 16);
+    assert_eq!(file.size().unwrap(), 16);
     assert_eq!(read(&*file, 6, 4), b"wide");
     assert_eq!(read(&*file, 11, 100), b"world");
     assert_eq!(read(&*file, 16, 1), b"");
@@ -46,12 +46,24 @@ fn conforms(disk: &dyn Disk, root: &Path) {
     file.read_at(0, 5, &mut out).unwrap();
     assert_eq!(out, b"kept hello");
 
-    assert_eq!(disk.create(&path).unwrap().len().unwrap(), 8);
-    assert_eq!(files(disk, &dir), [DirEntry::File { name: "x.log".into(), len: 8 }]);
+    assert_eq!(disk.create(&path).unwrap().size().unwrap(), 8);
+    assert_eq!(
+        files(disk, &dir),
+        [DirEntry::File {
+            name: "x.log".into(),
+            len: 8
+        }]
+    );
     assert_eq!(files(disk, &root.join("a")), [DirEntry::Dir { name: "b".into() }]);
     replace(disk, &path, b"new").unwrap();
     assert_eq!(read_if_exists(disk, &path).unwrap().as_deref(), Some(&b"new"[..]));
-    assert_eq!(files(disk, &dir), [DirEntry::File { name: "x.log".into(), len: 3 }]);
+    assert_eq!(
+        files(disk, &dir),
+        [DirEntry::File {
+            name: "x.log".into(),
+            len: 3
+        }]
+    );
 
     let moved = root.join("a/c");
     disk.rename(&dir, &moved).unwrap();
@@ -64,7 +76,10 @@ fn conforms(disk: &dyn Disk, root: &Path) {
     assert!(disk.list(&moved).unwrap_err().is_not_found());
 
     let held = disk.lock(&root.join(".lock")).unwrap();
-    assert_eq!(disk.lock(&root.join(".lock")).unwrap_err().source.kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(
+        disk.lock(&root.join(".lock")).unwrap_err().source.kind(),
+        io::ErrorKind::WouldBlock
+    );
     drop(held);
     disk.lock(&root.join(".lock")).unwrap();
 }
@@ -113,7 +128,11 @@ fn a_crash_forgets_unsynced_bytes_and_names() {
     assert_eq!(disk.crash().content(&path).unwrap(), b"synced");
     assert_eq!(disk.kill().content(&path).unwrap(), b"synC---");
     disk.rename(&path, Path::new("/d/g")).unwrap();
-    assert_eq!(disk.crash().content(&path).unwrap(), b"synced", "the rename was not synced");
+    assert_eq!(
+        disk.crash().content(&path).unwrap(),
+        b"synced",
+        "the rename was not synced"
+    );
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! The settings of one log, under Kafka's names.
+
+/// What a topic's settings mean for its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`: a segment that would grow beyond this is sealed first.
+    pub segment_bytes: u32,
+    /// `segment.ms`: a segment whose first record is older than this is sealed by the next append.
+    pub segment_ms: i64,
+    /// `segment.index.bytes`: the most an offset index may take; a full one seals its segment.
+    pub segment_index_bytes: u32,
+    /// `index.interval.bytes`: the distance between index entries.
+    pub index_interval_bytes: u32,
+    /// `retention.ms`; `None` keeps records whatever their age.
+    pub retention_ms: Option<i64>,
+    /// `retention.bytes` of the partition; `None` keeps records whatever their size.
+    pub retention_bytes: Option<u64>,
+    /// `max.message.bytes`: the largest batch.
+    pub max_message_bytes: u32,
+    /// `flush.messages`: a sync after so many records; `None` leaves it to the page cache.
+    pub flush_messages: Option<u64>,
+    /// `flush.ms`: a sync once unsynced records are this old; `None` leaves it to the page cache.
+    pub flush_ms: Option<i64>,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how far a record's time may lie in the past.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far a record's time may lie in the future.
+    pub timestamp_after_max_ms: i64,
+    /// `cleanup.policy`.
+    pub cleanup_policy: CleanupPolicy,
+    /// `producer.id.expiration.ms`: a producer idle for longer is forgotten.
+    pub producer_id_expiration_ms: i64,
+}
+
+impl Default for LogConfig {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        const HOUR_MS: i64 = 60 * 60 * 1000;
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * HOUR_MS,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            retention_ms: Some(7 * 24 * HOUR_MS),
+            retention_bytes: None,
+            max_message_bytes: (1 << 20) + 12,
+            flush_messages: None,
+            flush_ms: None,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: HOUR_MS,
+            cleanup_policy: CleanupPolicy::Delete,
+            producer_id_expiration_ms: 24 * HOUR_MS,
+        }
+    }
+}
+
+/// Whose clock stamps records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The producer's.
+    CreateTime,
+    /// The broker's, when it appends.
+    LogAppendTime,
+}
+
+/// What happens to old records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CleanupPolicy {
+    /// They go by age and size.
+    Delete,
+    /// The last record of each key stays.
+    Compact,
+    /// Both.
+    CompactAndDelete,
+}
+
+impl CleanupPolicy {
+    /// Whether records go by age and size.
+    pub fn deletes(self) -> bool {
+        matches!(self, Self::Delete | Self::CompactAndDelete)
+    }
+
+    /// Whether every record must have a key.
+    pub fn compacts(self) -> bool {
+        matches!(self, Self::Compact | Self::CompactAndDelete)
+    }
+}

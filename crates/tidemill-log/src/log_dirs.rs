@@ -1,0 +1,394 @@
+//! The log directories of a broker: which partitions there are, where new ones go, and what is kept beside them.
+//!
+//! ```text
+//! <log dir>/.lock                            held while the broker runs
+//!           .kafka_cleanshutdown             there after a clean stop, gone while the broker runs
+//!           meta.properties                  whose directory this is
+//!           recovery-point-offset-checkpoint, log-start-offset-checkpoint
+//!           <topic>-<partition>/             a log
+//!           <topic>-<partition>.<id>-delete/ a log on its way out
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use uuid::Uuid;
+
+use crate::checkpoint::{self, LOG_STARTS, RECOVERY_POINTS};
+use crate::config::LogConfig;
+use crate::disk::{self, DirEntry, Disk, DiskError, FileLock};
+use crate::log::{FlushError, Log, OpenError, OpenOptions, Shutdown};
+use crate::partition_metadata;
+use crate::recovery::RecoveryReport;
+use crate::tail_cache::TailBudget;
+use crate::types::{Offset, Timestamp, TopicPartition};
+
+mod meta_properties;
+mod parallel;
+
+#[cfg(test)]
+mod tests;
+
+use meta_properties::MetaProperties;
+
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const DELETED: &str = "-delete";
+
+/// What a broker's log directories have in common.
+#[derive(Debug, Clone)]
+pub struct LogDirsOptions {
+    /// `log.dirs`.
+    pub dirs: Vec<PathBuf>,
+    /// `broker.id`: a directory of another broker is refused.
+    pub node_id: i32,
+    /// The cluster's id if the directories are new; else the one they have stands.
+    pub new_cluster_id: String,
+    /// What the tails of all logs may hold in memory.
+    pub tail_cache_bytes: usize,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads_per_dir: usize,
+}
+
+/// A partition and what opening it found.
+pub type Recovered = (TopicPartition, RecoveryReport);
+
+/// All logs of a broker.
+#[derive(Debug)]
+pub struct LogDirs {
+    disk: Arc<dyn Disk>,
+    dirs: Vec<LogDir>,
+    cluster_id: String,
+    tail_budget: Arc<TailBudget>,
+    threads: usize,
+    // Guards the map only; never held across I/O.
+    logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    // Guards making, deleting and checkpointing: two of them at once would count or write the wrong partitions.
+    changing: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct LogDir {
+    path: PathBuf,
+    // Held for its drop.
+    _lock: Box<dyn FileLock>,
+}
+
+/// A partition found in a directory, and how to open it.
+struct Present {
+    options: OpenOptions,
+    config: LogConfig,
+}
+
+impl LogDirs {
+    /// Opens the directories, making those that are missing, and all partitions in them. `config_of` tells each
+    /// partition's settings. After a clean stop hardly anything is read; else each log is checked from its recovery
+    /// point on, and the reports say what was found.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: LogDirsOptions,
+        config_of: &dyn Fn(&TopicPartition) -> LogConfig,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Recovered>), OpenError> {
+        let tail_budget = Arc::new(TailBudget::new(options.tail_cache_bytes));
+        let (dirs, cluster_id) = claim(&*disk, &options)?;
+        let mut present: BTreeMap<TopicPartition, Present> = BTreeMap::new();
+        for dir in &dirs {
+            for found in partitions_in(&*disk, &dir.path, &tail_budget)? {
+                let partition = found.topic_partition.clone();
+                if let Some(twice) = present.get(&partition) {
+                    let first = twice.options.dir.clone();
+                    return Err(OpenError::Twice {
+                        partition,
+                        first,
+                        second: found.dir,
+                    });
+                }
+                let config = config_of(&partition);
+                present.insert(
+                    partition,
+                    Present {
+                        options: found,
+                        config,
+                    },
+                );
+            }
+        }
+        let threads = options.recovery_threads_per_dir.max(1) * dirs.len();
+        let opened = parallel::map(
+            threads,
+            present.into_values().collect(),
+            |Present { options, config }| Log::open(Arc::clone(&disk), options, config, now),
+        );
+        let mut logs = HashMap::new();
+        let mut reports = Vec::new();
+        for result in opened {
+            let (log, report) = result?;
+            reports.push((log.topic_partition().clone(), report));
+            logs.insert(log.topic_partition().clone(), Arc::new(log));
+        }
+        let logs = RwLock::new(logs);
+        Ok((
+            Self {
+                disk,
+                dirs,
+                cluster_id,
+                tail_budget,
+                threads,
+                logs,
+                changing: Mutex::new(()),
+            },
+            reports,
+        ))
+    }
+
+    /// The id of the cluster that the directories belong to.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The directories, in the order they were given.
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.dirs.iter().map(|dir| dir.path.as_path())
+    }
+
+    /// The log of a partition.
+    pub fn log(&self, partition: &TopicPartition) -> Option<Arc<Log>> {
+        self.logs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(partition)
+            .cloned()
+    }
+
+    /// All logs, in no order.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.logs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// Makes a partition, in the directory that has the fewest.
+    pub fn create(
+        &self,
+        partition: TopicPartition,
+        topic_id: Uuid,
+        config: LogConfig,
+        now: Timestamp,
+    ) -> Result<Arc<Log>, OpenError> {
+        let _changing = self.change();
+        if self.log(&partition).is_some() {
+            return Err(OpenError::Exists(partition));
+        }
+        let dir = self.emptiest().join(partition.to_string());
+        self.disk.create_dir(&dir)?;
+        partition_metadata::write(&*self.disk, &dir, topic_id)?;
+        let tail_budget = Arc::clone(&self.tail_budget);
+        let options = OpenOptions {
+            tail_budget,
+            ..OpenOptions::new(dir, partition.clone())
+        };
+        let (log, _) = Log::open(Arc::clone(&self.disk), options, config, now)?;
+        let log = Arc::new(log);
+        self.logs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(partition, Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Deletes partitions. Those that do not exist are passed over.
+    pub fn delete(&self, partitions: &[TopicPartition]) -> Result<(), DiskError> {
+        let _changing = self.change();
+        let gone: Vec<Arc<Log>> = {
+            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+            partitions
+                .iter()
+                .filter_map(|partition| logs.remove(partition))
+                .collect()
+        };
+        // A later partition of the same name must not find the offsets of this one.
+        self.write_checkpoints()?;
+        for log in gone {
+            log.abandon();
+            let id = log.topic_id().unwrap_or_default().simple();
+            let aside = log
+                .dir()
+                .with_file_name(format!("{}.{id}{DELETED}", log.topic_partition()));
+            self.disk.rename(log.dir(), &aside)?;
+            self.disk.remove_dir(&aside)?;
+        }
+        Ok(())
+    }
+
+    /// Writes recovery points and log starts, so that a crash costs less checking and deleted records stay deleted.
+    pub fn checkpoint(&self) -> Result<(), DiskError> {
+        let _changing = self.change();
+        self.write_checkpoints()
+    }
+
+    /// Does what is due: `flush.ms`, and letting go of cached batches and idle producers.
+    pub fn tick(&self, now: Timestamp) {
+        for log in self.logs() {
+            if let Err(error) = log.flush_if_due(now) {
+                tracing::error!(partition = %log.topic_partition(), %error, "cannot flush");
+            }
+            log.age(now);
+        }
+    }
+
+    /// Deletes what retention no longer keeps; returns how many segments.
+    pub fn enforce_retention(&self, now: Timestamp) -> usize {
+        let mut removed = 0;
+        for log in self.logs() {
+            match log.enforce_retention(now) {
+                Ok(segments) => removed += segments,
+                Err(error) => tracing::error!(partition = %log.topic_partition(), %error, "cannot delete"),
+            }
+        }
+        removed
+    }
+
+    /// Closes all logs and marks the directories clean, as far as every log in them could be closed.
+    pub fn close(&self) -> Result<(), FlushError> {
+        let _changing = self.change();
+        let closed = parallel::map(self.threads, self.logs(), |log| (log.close(), log));
+        self.write_checkpoints()?;
+        let mut first_error = None;
+        let mut failed_in = Vec::new();
+        for (result, log) in closed {
+            if let Err(error) = result {
+                tracing::error!(partition = %log.topic_partition(), %error, "cannot close cleanly");
+                failed_in.extend(log.dir().parent().map(Path::to_owned));
+                first_error.get_or_insert(error);
+            }
+        }
+        for dir in self.dirs.iter().filter(|dir| !failed_in.contains(&dir.path)) {
+            disk::replace(
+                &*self.disk,
+                &dir.path.join(CLEAN_SHUTDOWN),
+                b"{\"version\":0,\"brokerEpoch\":-1}",
+            )?;
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn write_checkpoints(&self) -> Result<(), DiskError> {
+        let logs = self.logs();
+        for dir in &self.dirs {
+            let here = || logs.iter().filter(|log| log.dir().parent() == Some(&dir.path));
+            let points = here()
+                .map(|log| (log.topic_partition().clone(), log.recovery_point()))
+                .collect();
+            checkpoint::write_offsets(&*self.disk, &dir.path.join(RECOVERY_POINTS), &points)?;
+            let starts = here()
+                .map(|log| (log.topic_partition().clone(), log.log_start_offset()))
+                .filter(|(_, start)| *start > Offset(0))
+                .collect();
+            checkpoint::write_offsets(&*self.disk, &dir.path.join(LOG_STARTS), &starts)?;
+        }
+        Ok(())
+    }
+
+    fn emptiest(&self) -> &Path {
+        let logs = self.logs();
+        let count = |dir: &&LogDir| {
+            logs.iter()
+                .filter(|log| log.dir().parent() == Some(&dir.path))
+                .count()
+        };
+        &self
+            .dirs
+            .iter()
+            .min_by_key(count)
+            .expect("there is a directory, or opening had failed")
+            .path
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks the directories and checks whose they are.
+fn claim(disk: &dyn Disk, options: &LogDirsOptions) -> Result<(Vec<LogDir>, String), OpenError> {
+    let mut dirs = Vec::with_capacity(options.dirs.len());
+    let mut known: Option<String> = None;
+    let mut new = Vec::new();
+    for path in &options.dirs {
+        disk.create_dir(path)?;
+        let in_use = |error: DiskError| match error.source.kind() {
+            std::io::ErrorKind::WouldBlock => OpenError::InUse(path.clone()),
+            _ => error.into(),
+        };
+        let lock = disk.lock(&path.join(LOCK)).map_err(in_use)?;
+        dirs.push(LogDir {
+            path: path.clone(),
+            _lock: lock,
+        });
+        match MetaProperties::read(disk, path)? {
+            None => new.push(path),
+            Some(meta) => {
+                let expected = known.get_or_insert_with(|| meta.cluster_id.clone());
+                meta.check(path, options.node_id, expected)?;
+            }
+        }
+    }
+    if dirs.is_empty() {
+        return Err(OpenError::NoDirectory);
+    }
+    let cluster_id = known.unwrap_or_else(|| options.new_cluster_id.clone());
+    for path in new {
+        MetaProperties {
+            node_id: options.node_id,
+            cluster_id: cluster_id.clone(),
+        }
+        .write(disk, path)?;
+    }
+    Ok((dirs, cluster_id))
+}
+
+/// The partitions in a directory. What was on its way out is removed; so is the mark of a clean stop.
+fn partitions_in(
+    disk: &dyn Disk,
+    dir: &Path,
+    tail_budget: &Arc<TailBudget>,
+) -> Result<Vec<OpenOptions>, DiskError> {
+    let points = checkpoint::read_offsets(disk, &dir.join(RECOVERY_POINTS))?;
+    let starts = checkpoint::read_offsets(disk, &dir.join(LOG_STARTS))?;
+    let shutdown = match disk.remove(&dir.join(CLEAN_SHUTDOWN)) {
+        Ok(()) => {
+            // Before anything is written: a crash must not bring the mark back.
+            disk.sync_dir(dir)?;
+            Shutdown::Clean
+        }
+        Err(error) if error.is_not_found() => Shutdown::Unclean,
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in disk.list(dir)? {
+        let DirEntry::Dir { name } = entry else { continue };
+        if name.ends_with(DELETED) {
+            disk.remove_dir(&dir.join(&name))?;
+            continue;
+        }
+        let Some(topic_partition) = TopicPartition::from_dir_name(&name) else {
+            continue;
+        };
+        let offset =
+            |from: &BTreeMap<TopicPartition, Offset>| from.get(&topic_partition).copied().unwrap_or_default();
+        found.push(OpenOptions {
+            dir: dir.join(&name),
+            shutdown,
+            recovery_point: offset(&points),
+            log_start: offset(&starts),
+            tail_budget: Arc::clone(tail_budget),
+            topic_partition,
+        });
+    }
+    Ok(found)
+}
