@@ -6,10 +6,11 @@
 //!        1   u8         the kind of store
 //!        2   i64        width of its time segments, 0 without
 //!        10  i64        stream time it has seen
-//!        18  u8         1 when a position follows
-//!        19  [u8; 16]   the changelog topic's id
-//!        35  i64        the changelog offset to restore from
-//!        43  i64        wall-clock time of the last commit
+//!        18  i32        sequence number of the last duplicate
+//!        22  u8         1 when a position follows
+//!        23  [u8; 16]   the changelog topic's id
+//!        39  i64        the changelog offset to restore from
+//!        47  i64        wall-clock time of the last commit
 //! ```
 //! All numbers are big-endian.
 
@@ -46,14 +47,22 @@ pub(crate) struct Layout {
 pub(crate) struct Metadata {
     pub(crate) layout: Layout,
     pub(crate) stream_time_ms: i64,
+    pub(crate) sequence: i32,
     pub(crate) position: Option<ChangelogPosition>,
 }
 
 impl Metadata {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode(&mut out);
+        out
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[VERSION, self.layout.kind]);
         out.extend_from_slice(&self.layout.segment_ms.to_be_bytes());
         out.extend_from_slice(&self.stream_time_ms.to_be_bytes());
+        out.extend_from_slice(&self.sequence.to_be_bytes());
         out.push(u8::from(self.position.is_some()));
         if let Some(position) = &self.position {
             out.extend_from_slice(&position.topic_id.0);
@@ -72,6 +81,7 @@ impl Metadata {
             segment_ms: i64::from_be_bytes(take(&mut bytes)?),
         };
         let stream_time_ms = i64::from_be_bytes(take(&mut bytes)?);
+        let sequence = i32::from_be_bytes(take(&mut bytes)?);
         let position = match take(&mut bytes)? {
             [0] => None,
             [_] => Some(ChangelogPosition {
@@ -83,6 +93,7 @@ impl Metadata {
         bytes.is_empty().then_some(Self {
             layout,
             stream_time_ms,
+            sequence,
             position,
         })
     }
@@ -122,6 +133,7 @@ mod tests {
                     segment_ms: 60_000,
                 },
                 stream_time_ms: -1,
+                sequence: 5,
                 position,
             };
             let mut bytes = Vec::new();

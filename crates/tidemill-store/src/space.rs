@@ -98,7 +98,20 @@ impl Space {
     }
 
     pub(crate) fn scan(&mut self, range: KeyRange<'_>, direction: Direction) -> Result<Rows<'_>, StoreError> {
+        self.order();
+        self.scan_ordered(range, direction)
+    }
+
+    /// Makes the overlay keep the order of its keys, as [`Space::scan_ordered`] needs it.
+    pub(crate) fn order(&mut self) {
         self.overlay.order();
+    }
+
+    pub(crate) fn scan_ordered(
+        &self,
+        range: KeyRange<'_>,
+        direction: Direction,
+    ) -> Result<Rows<'_>, StoreError> {
         let range = KeyRange {
             from: range.from.max(&self.floor),
             to: range.to,
@@ -108,7 +121,6 @@ impl Space {
     }
 
     /// Lets all rows below `floor` expire.
-    #[expect(dead_code, reason = "window stores call it")]
     pub(crate) fn raise_floor(&mut self, floor: &[u8]) {
         if floor > self.floor.as_slice() {
             self.floor.clear();

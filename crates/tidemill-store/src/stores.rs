@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    ByteStore, ChangelogPosition, ChangelogRecord, Family, KeyRange, KeyValueStore, StoreError,
-    TimestampedStore, WriteOp,
-    metadata::{Layout, Metadata},
+    ByteStore, ChangelogPosition, ChangelogRecord, Family, KeyValueStore, SessionStore, StoreError,
+    TimestampedStore, VersionedStore, WindowStore, WindowValues, WriteOp,
+    metadata::Metadata,
     restored::RestoredRows,
-    space::{Prefixes, Space},
+    slot::{Layer, Slot},
 };
 
 /// Which of a task's stores: its place in the list they were opened with.
@@ -35,6 +35,23 @@ pub enum StoreKind {
     KeyValue,
     /// Values with timestamps by key.
     Timestamped,
+    /// Values by key and window.
+    Window {
+        /// How long after the newest window's start a window is kept.
+        retention_ms: i64,
+        /// What is kept of each window.
+        values: WindowValues,
+    },
+    /// Values by key and session.
+    Session {
+        /// How long after the newest session's end a session is kept.
+        retention_ms: i64,
+    },
+    /// Versions of values by key.
+    Versioned {
+        /// How far back versions before the latest are kept.
+        history_retention_ms: i64,
+    },
 }
 
 /// A store to open.
@@ -70,17 +87,6 @@ impl Default for StoreOptions {
             cache_bytes_max: 8 << 20,
         }
     }
-}
-
-enum Layer {
-    KeyValue(KeyValueStore),
-    Timestamped(TimestampedStore),
-}
-
-struct Slot {
-    layer: Layer,
-    metadata: Metadata,
-    rebuilt: bool,
 }
 
 /// All stores of one task.
@@ -160,6 +166,39 @@ impl StateStores {
         }
     }
 
+    /// A window store.
+    ///
+    /// # Panics
+    /// When the store is of another kind.
+    pub fn window(&mut self, id: StoreId) -> &mut WindowStore {
+        match &mut self.slot_mut(id).layer {
+            Layer::Window(store) => store,
+            other => panic!("{} is no window store", other.space().name()),
+        }
+    }
+
+    /// A session store.
+    ///
+    /// # Panics
+    /// When the store is of another kind.
+    pub fn session(&mut self, id: StoreId) -> &mut SessionStore {
+        match &mut self.slot_mut(id).layer {
+            Layer::Session(store) => store,
+            other => panic!("{} is no session store", other.space().name()),
+        }
+    }
+
+    /// A versioned store.
+    ///
+    /// # Panics
+    /// When the store is of another kind.
+    pub fn versioned(&mut self, id: StoreId) -> &mut VersionedStore {
+        match &mut self.slot_mut(id).layer {
+            Layer::Versioned(store) => store,
+            other => panic!("{} is no versioned store", other.space().name()),
+        }
+    }
+
     /// Where in its changelog the committed state of a store stands; `None` for one that was never committed with a
     /// position, and so has to be restored from the start.
     #[must_use]
@@ -170,13 +209,13 @@ impl StateStores {
     /// Whether the store was emptied on opening, because its rows were of another layout.
     #[must_use]
     pub fn layout_changed(&self, id: StoreId) -> bool {
-        self.slot(id).rebuilt
+        self.slot(id).layout_changed
     }
 
     /// Bytes written since the last commit, in all stores.
     #[must_use]
     pub fn dirty_bytes(&self) -> usize {
-        self.slots.iter().map(|slot| slot.space().dirty_bytes()).sum()
+        self.slots.iter().map(Slot::dirty_bytes).sum()
     }
 
     /// Bytes held in memory above the database, written ones and cached ones, in all stores.
@@ -196,7 +235,7 @@ impl StateStores {
     /// It changes nothing: the records are the same until [`commit`](Self::commit) or [`discard`](Self::discard).
     pub fn changelog(&self, emit: &mut dyn FnMut(StoreId, ChangelogRecord<'_>)) {
         for (place, slot) in self.slots.iter().enumerate() {
-            slot.space().changelog(&mut |record| emit(StoreId(place), record));
+            slot.changelog(&mut |record| emit(StoreId(place), record));
         }
     }
 
@@ -206,21 +245,23 @@ impl StateStores {
     /// # Errors
     /// When the database cannot be written; then nothing is, and everything is still to commit.
     pub fn commit(&mut self, positions: &[(StoreId, ChangelogPosition)]) -> Result<(), StoreError> {
+        let mut metadata: Vec<Metadata> = self.slots.iter().map(Slot::metadata_now).collect();
         for (id, position) in positions {
-            self.slot_mut(*id).metadata.position = Some(*position);
+            let metadata = metadata
+                .get_mut(id.0)
+                .expect("a store's id is that of one of the task's stores");
+            metadata.position = Some(*position);
         }
-        self.write_all(None)?;
-        for slot in &mut self.slots {
-            slot.space_mut().committed();
+        self.write(None, &metadata)?;
+        for (slot, metadata) in self.slots.iter_mut().zip(metadata) {
+            slot.committed(metadata);
         }
         Ok(())
     }
 
     /// Forgets everything written since the last commit, as after an aborted transaction.
     pub fn discard(&mut self) {
-        for slot in &mut self.slots {
-            slot.space_mut().discard();
-        }
+        self.slots.iter_mut().for_each(Slot::discard);
     }
 
     /// Writes records read from a store's changelog to the database, with the position after them. The newest record
@@ -242,14 +283,27 @@ impl StateStores {
             "a store is restored before anything is written to it"
         );
         let slot = self.slot_mut(id);
+        // What the cache knows of these keys is about to be wrong.
+        slot.discard();
         let mut rows = RestoredRows::with_capacity(records);
-        for record in records {
-            slot.restored(record, &mut rows);
-        }
-        slot.metadata.position = Some(position);
+        let restored = records
+            .iter()
+            .try_for_each(|record| slot.restored(record, &mut rows));
         let family = slot.space().family();
-        slot.space_mut().discard();
-        self.write_all(Some((family, &rows)))
+        let metadata = Metadata {
+            position: Some(position),
+            ..slot.metadata_now()
+        };
+        let mut all: Vec<Metadata> = self.slots.iter().map(Slot::metadata_now).collect();
+        if let Some(own) = all.get_mut(id.0) {
+            *own = metadata;
+        }
+        let written = restored.and_then(|()| self.write(Some((family, &rows)), &all));
+        match written {
+            Ok(()) => self.slot_mut(id).committed(metadata),
+            Err(_) => self.slot_mut(id).discard(),
+        }
+        written
     }
 
     /// Empties a store, which is then to be restored from the start of its changelog.
@@ -269,8 +323,12 @@ impl StateStores {
         self.base.flush()
     }
 
-    fn write_all(&self, restored: Option<(Family, &RestoredRows)>) -> Result<(), StoreError> {
-        let metadata: Vec<Vec<u8>> = self.slots.iter().map(Slot::encoded_metadata).collect();
+    fn write(
+        &self,
+        restored: Option<(Family, &RestoredRows)>,
+        metadata: &[Metadata],
+    ) -> Result<(), StoreError> {
+        let metadata: Vec<Vec<u8>> = metadata.iter().map(Metadata::encoded).collect();
         let metadata_ops = self
             .slots
             .iter()
@@ -298,106 +356,5 @@ impl StateStores {
     }
 }
 
-impl Slot {
-    fn open(base: &Arc<dyn ByteStore>, spec: &StoreSpec, options: &StoreOptions) -> Result<Self, StoreError> {
-        let space = |prefixes| Space::open(Arc::clone(base), &spec.name, prefixes, options.cache_bytes_max);
-        let layer = match spec.kind {
-            StoreKind::KeyValue => Layer::KeyValue(KeyValueStore {
-                space: space(Prefixes::default())?,
-            }),
-            StoreKind::Timestamped => Layer::Timestamped(TimestampedStore {
-                space: space(TimestampedStore::PREFIXES)?,
-            }),
-        };
-        let metadata = Metadata {
-            layout: layer.layout(),
-            stream_time_ms: i64::MIN,
-            position: None,
-        };
-        let mut slot = Self {
-            layer,
-            metadata,
-            rebuilt: false,
-        };
-        match Metadata::load(base.as_ref(), &spec.name)? {
-            Some(found) if found.layout == slot.metadata.layout => slot.metadata = found,
-            Some(_) => {
-                slot.reset(base.as_ref())?;
-                slot.rebuilt = true;
-            }
-            None => {}
-        }
-        Ok(slot)
-    }
-
-    fn reset(&mut self, base: &dyn ByteStore) -> Result<(), StoreError> {
-        self.metadata.position = None;
-        self.metadata.stream_time_ms = i64::MIN;
-        self.space_mut().reset();
-        let metadata = self.encoded_metadata();
-        let ops = [
-            WriteOp::DeleteRange {
-                family: self.space().family(),
-                range: KeyRange::ALL,
-            },
-            WriteOp::Put {
-                family: Family::METADATA,
-                key: self.space().name().as_bytes(),
-                value: &metadata,
-            },
-        ];
-        base.write(&mut ops.into_iter())
-    }
-
-    fn encoded_metadata(&self) -> Vec<u8> {
-        let mut value = Vec::new();
-        self.metadata.encode(&mut value);
-        value
-    }
-
-    fn restored(&mut self, record: &ChangelogRecord<'_>, rows: &mut RestoredRows) {
-        match &self.layer {
-            Layer::KeyValue(_) => rows.push([&[], record.key], record.value.map(|value| [&[][..], value])),
-            Layer::Timestamped(_) => {
-                let timestamp = record.timestamp.millis().to_be_bytes();
-                rows.push(
-                    [&[], record.key],
-                    record.value.map(|value| [&timestamp[..], value]),
-                );
-            }
-        }
-    }
-
-    fn space(&self) -> &Space {
-        self.layer.space()
-    }
-
-    fn space_mut(&mut self) -> &mut Space {
-        match &mut self.layer {
-            Layer::KeyValue(store) => &mut store.space,
-            Layer::Timestamped(store) => &mut store.space,
-        }
-    }
-}
-
-impl Layer {
-    fn space(&self) -> &Space {
-        match self {
-            Self::KeyValue(store) => &store.space,
-            Self::Timestamped(store) => &store.space,
-        }
-    }
-
-    fn layout(&self) -> Layout {
-        match self {
-            Self::KeyValue(_) => Layout {
-                kind: 1,
-                segment_ms: 0,
-            },
-            Self::Timestamped(_) => Layout {
-                kind: 2,
-                segment_ms: 0,
-            },
-        }
-    }
-}
+#[cfg(test)]
+mod tests;
