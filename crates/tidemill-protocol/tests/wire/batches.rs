@@ -157,22 +157,19 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        if let Ok(batch) = Batch::parse(&bytes) {
-            if let Ok(payload) = batch.payload(1 << 20) {
-                prop_assert!(payload.len() <= 1 << 20 || codec == Compression::None);
-                let counted = count_records(&payload);
-                let mut read = 0;
-                for record in batch.records(&payload) {
-                    let Ok(record) = record else { break };
-                    let headers = record.headers.count();
-                    prop_assert!(headers <= payload.len() / 2);
-                    read += 1;
-                }
-                prop_assert!(read <= payload.len() / 7);
-                if let Ok(counted) = counted {
-                    prop_assert!(read <= counted);
-                }
-            }
+        let Ok(batch) = Batch::parse(&bytes) else { return Ok(()) };
+        let Ok(payload) = batch.payload(1 << 20) else { return Ok(()) };
+        prop_assert!(payload.len() <= 1 << 20 || codec == Compression::None);
+        let counted = count_records(&payload);
+        let mut read = 0;
+        for record in batch.records(&payload) {
+            let Ok(record) = record else { break };
+            prop_assert!(record.headers.count() <= payload.len() / 2);
+            read += 1;
+        }
+        prop_assert!(read <= payload.len() / 7);
+        if let Ok(counted) = counted {
+            prop_assert!(read <= counted);
         }
     }
 
