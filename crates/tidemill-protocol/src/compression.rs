@@ -2,7 +2,7 @@
 
 mod snappy;
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 /// A batch's codec, as the low three bits of its attributes name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -120,11 +120,15 @@ impl Compression {
         if compressed.is_empty() {
             return Ok(());
         }
+        // Records compress to a quarter or so; growing from nothing would copy them several times. Snappy says its length itself.
+        if self != Compression::Snappy {
+            out.reserve(limit.min(4 * compressed.len()));
+        }
         match self {
             Compression::None => self.read_all(compressed, limit, out),
             Compression::Gzip => self.read_all(flate2::bufread::MultiGzDecoder::new(compressed), limit, out),
             Compression::Snappy => snappy::decompress(compressed, limit, out),
-            Compression::Lz4 => self.read_all(lz4_flex::frame::FrameDecoder::new(compressed), limit, out),
+            Compression::Lz4 => self.read_blocks(lz4_flex::frame::FrameDecoder::new(compressed), limit, out),
             Compression::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(compressed);
                 self.read_all(
@@ -133,6 +137,30 @@ impl Compression {
                     out,
                 )
             }
+        }
+    }
+
+    /// As `read_all`, for a decoder that shows its blocks: they are copied once, into room that need not be cleared first.
+    fn read_blocks(
+        self,
+        mut decoder: impl BufRead,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), DecompressError> {
+        let end = out.len().saturating_add(limit);
+        loop {
+            let block = decoder
+                .fill_buf()
+                .map_err(|_| DecompressError::Broken { codec: self })?;
+            let len = block.len();
+            if len == 0 {
+                return Ok(());
+            }
+            if len > end - out.len() {
+                return Err(DecompressError::TooLarge { limit });
+            }
+            out.extend_from_slice(block);
+            decoder.consume(len);
         }
     }
 

@@ -159,8 +159,8 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
         let rest = self.frame.get(self.at..self.end).ok_or(DecodeError::Varint)?;
-        let (value, len) = varint::read_u32(rest).ok_or(DecodeError::Varint)?;
-        self.at += len;
+        let (value, rest) = varint::read_u32(rest).ok_or(DecodeError::Varint)?;
+        self.at = self.end - rest.len();
         Ok(value)
     }
 

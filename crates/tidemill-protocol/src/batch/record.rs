@@ -183,15 +183,15 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn i32(&mut self) -> Result<i32, &'static str> {
-        let (value, len) = varint::read_i32(self.0).ok_or("a broken varint")?;
-        self.take(len)?;
+        let (value, rest) = varint::read_i32(self.0).ok_or("a broken varint")?;
+        self.0 = rest;
         Ok(value)
     }
 
     #[inline]
     fn i64(&mut self) -> Result<i64, &'static str> {
-        let (value, len) = varint::read_i64(self.0).ok_or("a broken varint")?;
-        self.take(len)?;
+        let (value, rest) = varint::read_i64(self.0).ok_or("a broken varint")?;
+        self.0 = rest;
         Ok(value)
     }
 

@@ -36,37 +36,57 @@ pub(super) fn compress(plain: &[u8], out: &mut Vec<u8>) {
 }
 
 pub(super) fn decompress(compressed: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), DecompressError> {
-    let Some(blocks) = compressed.strip_prefix(&XERIAL_MAGIC) else {
-        return decompress_block(compressed, limit, limit, out);
-    };
-    let start = out.len();
-    let mut rest = blocks.get(XERIAL_VERSION.len()..).ok_or(BROKEN)?;
-    while !rest.is_empty() {
-        let (len, after) = rest.split_first_chunk::<4>().ok_or(BROKEN)?;
-        let len = u32::from_be_bytes(*len) as usize;
-        let (block, after) = after.split_at_checked(len).ok_or(BROKEN)?;
-        decompress_block(block, limit - (out.len() - start), limit, out)?;
-        rest = after;
+    // The announced lengths are what gets allocated: check them against the limit first.
+    let mut total = 0usize;
+    for block in Blocks::of(compressed)? {
+        let len = snap::raw::decompress_len(block?).map_err(|_| BROKEN)?;
+        total = total.saturating_add(len);
+        if total > limit {
+            return Err(DecompressError::TooLarge { limit });
+        }
     }
-    Ok(())
+    let start = out.len();
+    out.resize(start + total, 0);
+    let mut room = out.get_mut(start..).expect("resized above");
+    let mut decoder = snap::raw::Decoder::new();
+    for block in Blocks::of(compressed)? {
+        let written = decoder.decompress(block?, room).map_err(|_| BROKEN)?;
+        room = room.split_at_mut_checked(written).ok_or(BROKEN)?.1;
+    }
+    if room.is_empty() { Ok(()) } else { Err(BROKEN) }
 }
 
-fn decompress_block(
-    block: &[u8],
-    left: usize,
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), DecompressError> {
-    // The announced length is what gets allocated: check it against the limit first.
-    let len = snap::raw::decompress_len(block).map_err(|_| BROKEN)?;
-    if len > left {
-        return Err(DecompressError::TooLarge { limit });
+/// The raw blocks of either form.
+enum Blocks<'a> {
+    Raw(Option<&'a [u8]>),
+    Xerial(&'a [u8]),
+}
+
+impl<'a> Blocks<'a> {
+    fn of(compressed: &'a [u8]) -> Result<Self, DecompressError> {
+        match compressed.strip_prefix(&XERIAL_MAGIC) {
+            None => Ok(Blocks::Raw(Some(compressed))),
+            Some(rest) => rest.get(XERIAL_VERSION.len()..).map(Blocks::Xerial).ok_or(BROKEN),
+        }
     }
-    let start = out.len();
-    out.resize(start + len, 0);
-    let room = out.get_mut(start..).expect("resized above");
-    let written = snap::raw::Decoder::new()
-        .decompress(block, room)
-        .map_err(|_| BROKEN)?;
-    if written == len { Ok(()) } else { Err(BROKEN) }
+}
+
+impl<'a> Iterator for Blocks<'a> {
+    type Item = Result<&'a [u8], DecompressError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = match self {
+            Blocks::Raw(block) => return block.take().map(Ok),
+            Blocks::Xerial([]) => return None,
+            Blocks::Xerial(rest) => rest,
+        };
+        let block = std::mem::take(rest)
+            .split_first_chunk::<4>()
+            .and_then(|(len, after)| {
+                let (block, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+                *rest = after;
+                Some(block)
+            });
+        Some(block.ok_or(BROKEN))
+    }
 }
