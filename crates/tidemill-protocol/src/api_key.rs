@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 
 use crate::DecodeError;
 
-/// An API that this crate can encode and decode.
+/// An API that this crate can encode and decode, which is more than any broker handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
+#[non_exhaustive]
 pub enum ApiKey {
     /// 0, versions 3-12.
     Produce = 0,
@@ -42,25 +43,57 @@ pub enum ApiKey {
     CreateTopics = 19,
     /// 20, versions 0-6.
     DeleteTopics = 20,
+    /// 21, versions 0-2.
+    DeleteRecords = 21,
     /// 22, versions 0-5.
     InitProducerId = 22,
     /// 23, versions 2-4.
     OffsetForLeaderEpoch = 23,
+    /// 24, versions 0-5.
+    AddPartitionsToTxn = 24,
+    /// 25, versions 0-4.
+    AddOffsetsToTxn = 25,
+    /// 26, versions 0-5.
+    EndTxn = 26,
+    /// 27, versions 1-2.
+    WriteTxnMarkers = 27,
+    /// 28, versions 0-5.
+    TxnOffsetCommit = 28,
     /// 32, versions 1-4.
     DescribeConfigs = 32,
+    /// 33, versions 0-2.
+    AlterConfigs = 33,
+    /// 35, versions 1-5.
+    DescribeLogDirs = 35,
     /// 37, versions 0-3.
     CreatePartitions = 37,
     /// 42, versions 0-2.
     DeleteGroups = 42,
+    /// 44, versions 0-1.
+    IncrementalAlterConfigs = 44,
     /// 47, versions 0.
     OffsetDelete = 47,
     /// 60, versions 0-2.
     DescribeCluster = 60,
+    /// 61, versions 0.
+    DescribeProducers = 61,
+    /// 65, versions 0.
+    DescribeTransactions = 65,
+    /// 66, versions 0-2.
+    ListTransactions = 66,
+    /// 68, versions 0-1.
+    ConsumerGroupHeartbeat = 68,
+    /// 69, versions 0-1.
+    ConsumerGroupDescribe = 69,
+    /// 74, versions 0-1.
+    ListConfigResources = 74,
+    /// 75, versions 0.
+    DescribeTopicPartitions = 75,
 }
 
 impl ApiKey {
     /// Every API, by key.
-    pub const ALL: [ApiKey; 23] = [
+    pub const ALL: [ApiKey; 39] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -77,13 +110,29 @@ impl ApiKey {
         ApiKey::ApiVersions,
         ApiKey::CreateTopics,
         ApiKey::DeleteTopics,
+        ApiKey::DeleteRecords,
         ApiKey::InitProducerId,
         ApiKey::OffsetForLeaderEpoch,
+        ApiKey::AddPartitionsToTxn,
+        ApiKey::AddOffsetsToTxn,
+        ApiKey::EndTxn,
+        ApiKey::WriteTxnMarkers,
+        ApiKey::TxnOffsetCommit,
         ApiKey::DescribeConfigs,
+        ApiKey::AlterConfigs,
+        ApiKey::DescribeLogDirs,
         ApiKey::CreatePartitions,
         ApiKey::DeleteGroups,
+        ApiKey::IncrementalAlterConfigs,
         ApiKey::OffsetDelete,
         ApiKey::DescribeCluster,
+        ApiKey::DescribeProducers,
+        ApiKey::DescribeTransactions,
+        ApiKey::ListTransactions,
+        ApiKey::ConsumerGroupHeartbeat,
+        ApiKey::ConsumerGroupDescribe,
+        ApiKey::ListConfigResources,
+        ApiKey::DescribeTopicPartitions,
     ];
 
     /// The versions whose messages can be decoded and encoded.
@@ -105,13 +154,29 @@ impl ApiKey {
             ApiKey::ApiVersions => 0..=4,
             ApiKey::CreateTopics => 0..=7,
             ApiKey::DeleteTopics => 0..=6,
+            ApiKey::DeleteRecords => 0..=2,
             ApiKey::InitProducerId => 0..=5,
             ApiKey::OffsetForLeaderEpoch => 2..=4,
+            ApiKey::AddPartitionsToTxn => 0..=5,
+            ApiKey::AddOffsetsToTxn => 0..=4,
+            ApiKey::EndTxn => 0..=5,
+            ApiKey::WriteTxnMarkers => 1..=2,
+            ApiKey::TxnOffsetCommit => 0..=5,
             ApiKey::DescribeConfigs => 1..=4,
+            ApiKey::AlterConfigs => 0..=2,
+            ApiKey::DescribeLogDirs => 1..=5,
             ApiKey::CreatePartitions => 0..=3,
             ApiKey::DeleteGroups => 0..=2,
+            ApiKey::IncrementalAlterConfigs => 0..=1,
             ApiKey::OffsetDelete => 0..=0,
             ApiKey::DescribeCluster => 0..=2,
+            ApiKey::DescribeProducers => 0..=0,
+            ApiKey::DescribeTransactions => 0..=0,
+            ApiKey::ListTransactions => 0..=2,
+            ApiKey::ConsumerGroupHeartbeat => 0..=1,
+            ApiKey::ConsumerGroupDescribe => 0..=1,
+            ApiKey::ListConfigResources => 0..=1,
+            ApiKey::DescribeTopicPartitions => 0..=0,
         }
     }
 
@@ -142,12 +207,28 @@ impl ApiKey {
             ApiKey::ApiVersions => Some(3),
             ApiKey::CreateTopics => Some(5),
             ApiKey::DeleteTopics => Some(4),
+            ApiKey::DeleteRecords => Some(2),
             ApiKey::InitProducerId => Some(2),
             ApiKey::OffsetForLeaderEpoch => Some(4),
+            ApiKey::AddPartitionsToTxn => Some(3),
+            ApiKey::AddOffsetsToTxn => Some(3),
+            ApiKey::EndTxn => Some(3),
+            ApiKey::WriteTxnMarkers => Some(1),
+            ApiKey::TxnOffsetCommit => Some(3),
             ApiKey::DescribeConfigs => Some(4),
+            ApiKey::AlterConfigs => Some(2),
+            ApiKey::DescribeLogDirs => Some(2),
             ApiKey::CreatePartitions => Some(2),
             ApiKey::DeleteGroups => Some(2),
+            ApiKey::IncrementalAlterConfigs => Some(1),
             ApiKey::DescribeCluster => Some(0),
+            ApiKey::DescribeProducers => Some(0),
+            ApiKey::DescribeTransactions => Some(0),
+            ApiKey::ListTransactions => Some(0),
+            ApiKey::ConsumerGroupHeartbeat => Some(0),
+            ApiKey::ConsumerGroupDescribe => Some(0),
+            ApiKey::ListConfigResources => Some(0),
+            ApiKey::DescribeTopicPartitions => Some(0),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ fn the_other_codec_knows_all_but_these_versions() {
 }
 
 /// The versions that the other codec does not have.
-const OURS_ONLY: [&str; 8] = [
+const OURS_ONLY: [&str; 12] = [
     "ListOffsetsRequest 11",
     "ListOffsetsResponse 11",
     "CreateTopicsRequest 0",
@@ -37,6 +37,10 @@ const OURS_ONLY: [&str; 8] = [
     "CreateTopicsResponse 1",
     "DeleteTopicsRequest 0",
     "DeleteTopicsResponse 0",
+    "WriteTxnMarkersRequest 2",
+    "WriteTxnMarkersResponse 2",
+    "DescribeLogDirsRequest 5",
+    "DescribeLogDirsResponse 5",
 ];
 
 proptest! {

@@ -90,6 +90,7 @@ macro_rules! codecs {
                     theirs: theirs::<kafka_protocol::messages::$response>,
                     their_versions: versions::<kafka_protocol::messages::$response>(),
                 },)*
+                (missing, _) => panic!("{missing:?} is not in the list below"),
             }
         }
     };
@@ -116,13 +117,29 @@ codecs! {
     ApiVersions api_versions ApiVersionsRequest ApiVersionsResponse,
     CreateTopics create_topics CreateTopicsRequest CreateTopicsResponse,
     DeleteTopics delete_topics DeleteTopicsRequest DeleteTopicsResponse,
+    DeleteRecords delete_records DeleteRecordsRequest DeleteRecordsResponse,
     InitProducerId init_producer_id InitProducerIdRequest InitProducerIdResponse,
     OffsetForLeaderEpoch offset_for_leader_epoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
+    AddPartitionsToTxn add_partitions_to_txn AddPartitionsToTxnRequest AddPartitionsToTxnResponse,
+    AddOffsetsToTxn add_offsets_to_txn AddOffsetsToTxnRequest AddOffsetsToTxnResponse,
+    EndTxn end_txn EndTxnRequest EndTxnResponse,
+    WriteTxnMarkers write_txn_markers WriteTxnMarkersRequest WriteTxnMarkersResponse,
+    TxnOffsetCommit txn_offset_commit TxnOffsetCommitRequest TxnOffsetCommitResponse,
     DescribeConfigs describe_configs DescribeConfigsRequest DescribeConfigsResponse,
+    AlterConfigs alter_configs AlterConfigsRequest AlterConfigsResponse,
+    DescribeLogDirs describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse,
     CreatePartitions create_partitions CreatePartitionsRequest CreatePartitionsResponse,
     DeleteGroups delete_groups DeleteGroupsRequest DeleteGroupsResponse,
+    IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
     OffsetDelete offset_delete OffsetDeleteRequest OffsetDeleteResponse,
     DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse,
+    DescribeProducers describe_producers DescribeProducersRequest DescribeProducersResponse,
+    DescribeTransactions describe_transactions DescribeTransactionsRequest DescribeTransactionsResponse,
+    ListTransactions list_transactions ListTransactionsRequest ListTransactionsResponse,
+    ConsumerGroupHeartbeat consumer_group_heartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse,
+    ConsumerGroupDescribe consumer_group_describe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse,
+    ListConfigResources list_config_resources ListConfigResourcesRequest ListConfigResourcesResponse,
+    DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
 }
 
 /// Every side and version of every API.
