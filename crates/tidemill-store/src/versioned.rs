@@ -128,17 +128,23 @@ impl VersionedStore {
         if !self.segments.is_live(at) {
             return Ok(VersionPut::Expired);
         }
-        let latest = self.latest_from(key)?;
-        if latest.is_some_and(|from| at < from) || latest.is_none() {
-            let past = self.past(key, at)?;
-            let deleted = past.iter().find(|version| version.to == FOREVER);
-            match (latest, deleted.map(|version| version.from)) {
-                (Some(next), _) => return Ok(self.insert_past(key, value, at, next, &past)),
-                (None, Some(next)) if at < next => {
-                    return Ok(self.insert_past(key, value, at, next, &past));
+        match self.latest_from(key)? {
+            Some(from) if from <= at => {}
+            Some(next) => {
+                let past = self.past(key, at)?;
+                return Ok(self.insert_past(key, value, at, next, &past));
+            }
+            // If the key was deleted, the deletion lies in the segment of its own time, which may be an earlier one.
+            None => {
+                let past = self.past(key, self.segments.live_from_ms())?;
+                let deleted = past.iter().find(|version| version.to == FOREVER);
+                match deleted {
+                    Some(later) if at < later.from => {
+                        return Ok(self.insert_past(key, value, at, later.from, &past));
+                    }
+                    Some(deleted) => self.supersede_deletion(key, at, deleted),
+                    None => {}
                 }
-                (None, Some(_)) => self.supersede_deletion(key, at, deleted),
-                (None, None) => {}
             }
         }
         self.replace_latest(key, value, at)?;
@@ -173,13 +179,11 @@ impl VersionedStore {
     }
 
     /// A deletion that was the latest now ends.
-    fn supersede_deletion(&mut self, key: &[u8], at: i64, deleted: Option<&Past>) {
-        if let Some(deleted) = deleted {
-            self.space
-                .delete(&deleted.row_key, Timestamp::MIN, &Headers::new());
-            if deleted.from < at {
-                self.put_past(key, None, deleted.from, at);
-            }
+    fn supersede_deletion(&mut self, key: &[u8], at: i64, deleted: &Past) {
+        self.space
+            .delete(&deleted.row_key, Timestamp::MIN, &Headers::new());
+        if deleted.from < at {
+            self.put_past(key, None, deleted.from, at);
         }
     }
 

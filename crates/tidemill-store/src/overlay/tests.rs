@@ -1,1 +1,107 @@
+use super::*;
 
+const NO_HEADERS: Headers = Headers::new();
+
+fn write(overlay: &mut Overlay, key: &[u8], value: Option<&[u8]>) {
+    overlay.write(
+        key,
+        value.map(|value| [value, &[]]),
+        Timestamp::from_millis(7),
+        &NO_HEADERS,
+    );
+}
+
+fn get<'a>(overlay: &'a mut Overlay, key: &[u8]) -> Option<Option<&'a [u8]>> {
+    let id = overlay.find(key)?;
+    Some(overlay.value(id))
+}
+
+fn dirty(overlay: &Overlay) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    overlay
+        .dirty()
+        .map(|row| (row.key.to_vec(), row.value.map(<[u8]>::to_vec)))
+        .collect()
+}
+
+#[test]
+fn each_key_is_dirty_once_with_its_last_value_in_order_of_first_write() {
+    let mut overlay = Overlay::new(0);
+    write(&mut overlay, b"b", Some(b"1"));
+    write(&mut overlay, b"a", Some(b"1"));
+    write(&mut overlay, b"b", Some(b"longer"));
+    write(&mut overlay, b"a", None);
+    assert_eq!(
+        dirty(&overlay),
+        [(b"b".to_vec(), Some(b"longer".to_vec())), (b"a".to_vec(), None)]
+    );
+    assert_eq!(get(&mut overlay, b"a"), Some(None));
+    assert_eq!(get(&mut overlay, b"c"), None);
+}
+
+#[test]
+fn committed_rows_stay_at_hand_while_there_is_room() {
+    let mut overlay = Overlay::new(1 << 20);
+    write(&mut overlay, b"k", Some(b"v"));
+    write(&mut overlay, b"gone", None);
+    overlay.committed();
+    assert_eq!((overlay.dirty_bytes(), overlay.is_dirty()), (0, false));
+    assert_eq!(get(&mut overlay, b"k"), Some(Some(&b"v"[..])));
+    assert_eq!(get(&mut overlay, b"gone"), Some(None));
+    write(&mut overlay, b"k", Some(b"w"));
+    assert_eq!(dirty(&overlay), [(b"k".to_vec(), Some(b"w".to_vec()))]);
+}
+
+#[test]
+fn without_room_nothing_but_what_is_dirty_is_kept() {
+    let mut overlay = Overlay::new(0);
+    overlay.remember(b"read", Some(b"v"));
+    assert_eq!(get(&mut overlay, b"read"), None);
+    write(&mut overlay, b"k", Some(b"v"));
+    overlay.committed();
+    assert_eq!(get(&mut overlay, b"k"), None);
+    assert_eq!(overlay.bytes(), 0);
+}
+
+#[test]
+fn a_full_cache_keeps_what_was_used_last() {
+    let room = 100 * (ENTRY_OVERHEAD + 8);
+    let mut overlay = Overlay::new(room);
+    for i in 0..150_u32 {
+        write(&mut overlay, &i.to_be_bytes(), Some(b"1234"));
+    }
+    overlay.committed();
+    assert!(overlay.bytes() <= room / 2, "{} of {room}", overlay.bytes());
+    assert!(get(&mut overlay, &149_u32.to_be_bytes()).is_some());
+    assert!(get(&mut overlay, &0_u32.to_be_bytes()).is_none());
+}
+
+#[test]
+fn bytes_are_those_of_the_entries() {
+    let mut overlay = Overlay::new(1 << 20);
+    let headers = Headers::new().with("h", "123");
+    overlay.write(b"key", Some([b"12345678", b"value"]), Timestamp::MIN, &headers);
+    assert_eq!(overlay.dirty_bytes(), ENTRY_OVERHEAD + 3 + 13 + 4);
+    write(&mut overlay, b"key", Some(b"v"));
+    assert_eq!(overlay.dirty_bytes(), ENTRY_OVERHEAD + 3 + 1);
+    overlay.remember(b"other", Some(b"123"));
+    assert_eq!(overlay.bytes(), 2 * ENTRY_OVERHEAD + 4 + 8);
+    assert_eq!(overlay.dirty_bytes(), ENTRY_OVERHEAD + 4);
+    overlay.clear();
+    assert_eq!((overlay.bytes(), overlay.dirty_bytes()), (0, 0));
+    assert_eq!(get(&mut overlay, b"key"), None);
+}
+
+#[test]
+fn cached_rows_are_in_no_scan() {
+    let mut overlay = Overlay::new(1 << 20);
+    overlay.remember(b"cached", Some(b"v"));
+    overlay.order();
+    write(&mut overlay, b"dirty", Some(b"v"));
+    write(&mut overlay, b"deleted", None);
+    let mut cursor = overlay.scan(KeyRange::ALL, Direction::Backward);
+    assert_eq!(cursor.at(), Some((&b"dirty"[..], Some(&b"v"[..]))));
+    cursor.advance();
+    assert_eq!(cursor.at(), Some((&b"deleted"[..], None)));
+    cursor.advance();
+    assert_eq!(cursor.at(), None);
+}
