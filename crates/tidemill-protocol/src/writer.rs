@@ -259,3 +259,34 @@ impl Writer {
             .for_each(|(at, _)| *at += prefix);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tagged_field_is_sized_with_what_it_shares() {
+        let large = Bytes::from(vec![7; 5_000]);
+        let mut writer = Writer::new();
+        writer.i8(1);
+        writer.tagged(3, |writer| {
+            writer.i8(2);
+            writer.bytes(true, &large);
+            writer.i8(4);
+        });
+        writer.i8(5);
+        let whole = writer.finish().expect("it fits").into_bytes();
+        // Tag 3, size 5,004 = 0x8c 0x27, then 2, the length plus one = 0x89 0x27, the bytes, 4.
+        let (front, back) = ([1, 3, 0x8c, 0x27, 2, 0x89, 0x27], [4, 5]);
+        assert_eq!(whole, [&front[..], &large, &back].concat());
+    }
+
+    #[test]
+    fn small_bytes_are_copied_and_large_ones_shared() {
+        let mut writer = Writer::new();
+        writer.bytes(false, &Bytes::from(vec![1; SHARED_LEN_MIN - 1]));
+        assert!(writer.shared.is_empty());
+        writer.bytes(false, &Bytes::from(vec![1; SHARED_LEN_MIN]));
+        assert_eq!(writer.shared.len(), 1);
+    }
+}

@@ -87,3 +87,18 @@ fn versions_we_do_not_have_are_refused() {
         }
     }
 }
+
+#[test]
+fn a_known_tagged_field_that_is_longer_than_its_content_is_refused() {
+    // ApiVersions response 3: no error, no keys, no throttling, one tagged field: the finalized features' epoch, in 9 bytes for 8.
+    let lie = Bytes::from_static(&[0, 0, 1, 0, 0, 0, 0, 1, 1, 9, 0, 0, 0, 0, 0, 0, 0, 5, 99]);
+    let decoded = (codecs(ApiKey::ApiVersions, crate::apis::Side::Response).ours)(&lie, 3);
+    assert_eq!(
+        decoded,
+        Err(tidemill_protocol::DecodeError::Tagged {
+            tag: 1,
+            size: 9,
+            used: 8
+        })
+    );
+}
