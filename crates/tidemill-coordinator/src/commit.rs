@@ -110,15 +110,18 @@ impl Group {
             });
         }
         let mut answers = CommitAnswers::with_capacity(partitions.len());
+        let kept = self.kept_partitions();
         let mut gone = BTreeSet::new();
         for (topic, partition) in partitions {
             if self.is_subscribed(&topic) {
                 answers.push((topic, partition, Err(GroupError::GroupSubscribedToTopic)));
                 continue;
             }
-            if self.offsets.at(&topic, partition).is_some() {
-                gone.insert((topic.clone(), partition));
+            let at = (topic, partition);
+            if kept.contains(&at) {
+                gone.insert(at.clone());
             }
+            let (topic, partition) = at;
             answers.push((topic, partition, Ok(())));
         }
         if gone.is_empty() {
@@ -139,12 +142,12 @@ impl Group {
     }
 
     pub(crate) fn forget_topic(&mut self, topic: TopicName, out: &mut Vec<Action>) {
-        let partitions = self.offsets.partitions_of(&topic);
+        let partitions: Vec<_> = self
+            .kept_partitions()
+            .into_iter()
+            .filter(|(name, _)| *name == topic)
+            .collect();
         if self.phase != Phase::Dead && !partitions.is_empty() {
-            let partitions = partitions
-                .into_iter()
-                .map(|partition| (topic.clone(), partition))
-                .collect();
             self.forget(partitions, None, out);
         }
     }

@@ -334,14 +334,28 @@ impl Group {
         }
     }
 
-    /// Writes tombstones for everything the group has.
-    pub(crate) fn bury(&mut self, to: Option<ReplyTo>, out: &mut Vec<Action>) {
-        let offsets = self
+    /// The partitions with an offset, also one that is on its way to the log: a tombstone must come after it.
+    pub(crate) fn kept_partitions(&self) -> BTreeSet<(TopicName, i32)> {
+        let written = self
             .offsets
             .iter()
             .map(|(topic, partition, _)| (topic.clone(), partition));
-        let mut records: Vec<Record> = offsets
-            .map(|(topic, partition)| Key::Offset(self.id.clone(), topic, partition).tombstone())
+        let coming = self.unwritten.values().filter_map(|then| match then {
+            Unwritten::Commit { offsets, .. } => {
+                Some(offsets.iter().map(|(topic, at, _)| (topic.clone(), *at)))
+            }
+            _ => None,
+        });
+        written.chain(coming.flatten()).collect()
+    }
+
+    /// Writes tombstones for everything the group has.
+    pub(crate) fn bury(&mut self, to: Option<ReplyTo>, out: &mut Vec<Action>) {
+        let key = |(topic, partition)| Key::Offset(self.id.clone(), topic, partition);
+        let mut records: Vec<Record> = self
+            .kept_partitions()
+            .into_iter()
+            .map(|at| key(at).tombstone())
             .collect();
         records.push(Key::Group(self.id.clone()).tombstone());
         self.phase = Phase::Dead;

@@ -2,7 +2,6 @@
 //! `committed`, by producer; until then every offset here is stable.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 use crate::id::{Timestamp, TopicName};
 
@@ -66,12 +65,5 @@ impl Offsets {
                 .iter()
                 .map(move |(partition, offset)| (topic, *partition, offset))
         })
-    }
-
-    pub(crate) fn partitions_of(&self, topic: &TopicName) -> BTreeSet<i32> {
-        self.committed
-            .get(topic)
-            .map(|partitions| partitions.keys().copied().collect())
-            .unwrap_or_default()
     }
 }
