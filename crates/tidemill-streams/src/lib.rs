@@ -1,1 +1,46 @@
-//! The DSL, the topology graph and tasks.
+//! The streams DSL, the topology it makes, and the tasks that run it.
+//!
+//! ```text
+//!   App ─▶ KStream, KTable ─▶ operators ─▶ logical graph ─▶ Topology (subtopologies, internal topics, stores)
+//!                                                              │
+//!   records ─▶ Task: one or more subtopologies for one partition ─▶ Outputs, changelog records, offsets
+//! ```
+//!
+//! A program composes typed handles; every operator is one file in `operators/`. The topology is immutable and shared
+//! by all its tasks. A [`Task`] is a state machine: records, times and the end of a commit go in, records to write come
+//! out. This crate knows nothing of brokers, threads, clocks or files.
+
+mod app;
+mod builder;
+mod context;
+mod describe;
+mod edge;
+mod failure;
+mod graph;
+mod grouped;
+mod materialized;
+mod operators;
+mod outputs;
+mod punctuation;
+mod queues;
+mod record;
+mod stream;
+mod table;
+mod table_store;
+mod task;
+mod topology;
+
+pub use app::App;
+pub use failure::{Failure, Policy, SourceRecord, Step, TaskError};
+pub use graph::TopicRole;
+pub use grouped::{KGroupedStream, KGroupedTable};
+pub use materialized::Materialized;
+pub use operators::*;
+pub use outputs::{OutputRecord, OutputTopic, Outputs, PartitionChoice, TopicIndex};
+pub use punctuation::Clock;
+pub(crate) use record::Change;
+pub use record::{RawRecord, Record};
+pub use stream::KStream;
+pub use table::KTable;
+pub use task::{Changelog, Commit, Processed, Task, TaskConfig, TaskId};
+pub use topology::{InternalTopic, Lint, StoreView, Subtopology, Topology, TopologyError};

@@ -1,0 +1,74 @@
+//! `App`: where a program begins.
+
+use std::sync::Arc;
+
+use crate::{
+    Policy, Topology, TopologyError,
+    builder::Builder,
+};
+
+/// A program under composition: streams and tables are made from it, and operators from those.
+///
+/// ```
+/// use tidemill_data::{StoreName, Topic};
+/// use tidemill_streams::App;
+///
+/// const LINES: Topic<String, String> = Topic::new("lines");
+/// const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+/// const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+///
+/// let app = App::new("word-count");
+/// app.stream(&LINES)
+///     .flat_map_values(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+///     .group_by(|_, word| word.clone())
+///     .count(&COUNTS)
+///     .to_stream()
+///     .to(&TOTALS);
+/// assert!(app.describe()?.contains("Source: counts-repartition-source (topics: [counts-repartition])"));
+/// # Ok::<(), tidemill_streams::TopologyError>(())
+/// ```
+#[derive(Clone)]
+pub struct App {
+    pub(crate) builder: Builder,
+}
+
+impl App {
+    /// A program without operators. The name stands in front of its internal topics and is its consumer group.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { builder: Builder::new(name.into()) }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.builder.lock().app.clone()
+    }
+
+    /// What happens to records that fail, unless an operator says otherwise. The default is [`Policy::Fail`].
+    pub fn on_error(&self, policy: Policy) {
+        self.builder.lock().policy = policy;
+    }
+
+    /// The least advance of the wall clock between two emissions of unmatched records of left and outer joins, and
+    /// of closed windows. The default is one second, as in Kafka Streams; zero tries with every record.
+    pub fn emit_interval(&self, interval: std::time::Duration) {
+        self.builder.lock().emit_interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+    }
+
+    /// The topology composed so far. No operator can be added after this.
+    ///
+    /// # Errors
+    /// When the program cannot run: two stores of one name, two sources that share only some of their topics.
+    pub fn topology(&self) -> Result<Arc<Topology>, TopologyError> {
+        Topology::build(&mut self.builder.lock()).map(Arc::new)
+    }
+
+    /// Kafka Streams' text for the topology.
+    ///
+    /// # Errors
+    /// As [`topology`](Self::topology).
+    pub fn describe(&self) -> Result<String, TopologyError> {
+        Ok(self.topology()?.describe())
+    }
+}

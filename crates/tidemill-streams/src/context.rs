@@ -1,0 +1,215 @@
+//! What a task may change, handed along the edges.
+
+use std::any::Any;
+
+use std::sync::Arc;
+
+use tidemill_data::{BoxError, Headers, Place, Presence, Timestamp, Wire};
+use tidemill_store::{StateStores, StoreId};
+
+use crate::{
+    Outputs, RawRecord, Topology,
+    edge::Flow,
+    failure::{Failure, Policy, SourceRecord, Step, TaskError, dead_letter_headers, guard},
+    graph::{NodeId, SlotIndex, StoreIndex},
+    outputs::{Encoded, OutputRecord, OutputTopic, PartitionChoice, TopicIndex},
+    punctuation::Schedules,
+};
+
+/// The record being processed, as its topic has it.
+pub(crate) struct Current {
+    pub(crate) topic: TopicIndex,
+    pub(crate) record: RawRecord,
+}
+
+/// A task's state while it processes.
+pub(crate) struct Context {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) partition: i32,
+    pub(crate) stores: StateStores,
+    // By the position of a store in the topology.
+    pub(crate) store_ids: Vec<Option<StoreId>>,
+    pub(crate) slots: Vec<Option<Box<dyn Any + Send>>>,
+    pub(crate) schedules: Schedules,
+    pub(crate) outputs: Outputs,
+    pub(crate) current: Option<Current>,
+    /// The largest timestamp taken up.
+    pub(crate) stream_time: Timestamp,
+    pub(crate) wall_time: Timestamp,
+    pub(crate) dropped: u64,
+    /// Failures that a policy other than `Fail` dealt with.
+    pub(crate) failures: Vec<Failure>,
+    // Buffers that are taken, used and put back, so that no lookup allocates.
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    // Internal topics of this task, whose records loop.
+    pub(crate) loops: Vec<bool>,
+    pub(crate) looped: Vec<(TopicIndex, RawRecord)>,
+}
+
+/// Failures kept until the runtime takes them; more only count.
+const FAILURES_MAX: usize = 1_000;
+
+impl Context {
+    pub(crate) fn store_id(&self, store: StoreIndex) -> StoreId {
+        self.store_ids
+            .get(store.0)
+            .copied()
+            .flatten()
+            .expect("a task opens the stores of all its operators")
+    }
+
+    pub(crate) fn slot<S: 'static>(&mut self, slot: SlotIndex) -> &mut S {
+        let state = self.slots.get_mut(slot.0).and_then(Option::as_mut);
+        state
+            .and_then(|state| state.downcast_mut())
+            .expect("an operator's slot is of the type that the operator made")
+    }
+
+    pub(crate) fn drop_record(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Runs user code of an operator; an error or panic in it is dealt with by the policy, and gives `None`.
+    #[inline]
+    pub(crate) fn call<R>(&mut self, node: NodeId, call: impl FnOnce() -> R) -> Result<Option<R>, crate::failure::Halt> {
+        match guard(call) {
+            Ok(result) => Ok(Some(result)),
+            Err(panic) => self.failed(node, Step::Process, panic).map(|()| None),
+        }
+    }
+
+    /// As [`call`](Self::call), for user code that may fail.
+    #[inline]
+    pub(crate) fn try_call<R>(
+        &mut self,
+        node: NodeId,
+        call: impl FnOnce() -> Result<R, BoxError>,
+    ) -> Result<Option<R>, crate::failure::Halt> {
+        match guard(call).and_then(|result| result) {
+            Ok(result) => Ok(Some(result)),
+            Err(error) => self.failed(node, Step::Process, error).map(|()| None),
+        }
+    }
+
+    /// Applies the policy to a failure of the current record in `node`.
+    #[cold]
+    pub(crate) fn failed(&mut self, node: NodeId, step: Step, error: BoxError) -> Flow {
+        let source_record = self.current.as_ref().map(|current| {
+            Box::new(SourceRecord {
+                topic: self.topology.topic_name(current.topic),
+                partition: self.partition,
+                record: current.record.clone(),
+            })
+        });
+        let operator = self.topology.node_name(node).to_owned();
+        let failure = Failure { operator, step, error, source_record };
+        match self.topology.policy_of(node).clone() {
+            Policy::Fail => return Err(TaskError::Failed(failure).into()),
+            Policy::Skip => {}
+            Policy::DeadLetter(topic) => self.dead_letter(&topic, &failure),
+        }
+        self.dropped += 1;
+        tracing::warn!(operator = failure.operator, step = %failure.step, error = %failure.error, "a record was skipped");
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push(failure);
+        }
+        Ok(())
+    }
+
+    fn dead_letter(&mut self, topic: &str, failure: &Failure) {
+        let headers = dead_letter_headers(failure);
+        let record = failure.source_record.as_deref().map(|source| &source.record);
+        self.outputs.push(OutputRecord {
+            topic: OutputTopic::Named(topic),
+            partition: PartitionChoice::ByKey,
+            key: record.and_then(|record| record.key.as_deref()),
+            value: record.and_then(|record| record.value.as_deref()),
+            timestamp: record.map_or(self.wall_time, |record| record.timestamp),
+            headers: &headers,
+        });
+    }
+
+    /// Decodes the current record's key.
+    pub(crate) fn decode_key<K: 'static>(&self, wire: &Wire<K>) -> Result<K, BoxError> {
+        let current = self.current.as_ref().expect("entries are only called for a current record");
+        let topic = self.topology.place_name(current.topic);
+        let record = &current.record;
+        guard(|| wire.decode(Place::key(topic, &record.headers), record.key.as_deref()))?.map_err(Into::into)
+    }
+
+    /// Decodes the current record's value.
+    pub(crate) fn decode_value<V: 'static>(&self, wire: &Wire<V>) -> Result<V, BoxError> {
+        let current = self.current.as_ref().expect("entries are only called for a current record");
+        let topic = self.topology.place_name(current.topic);
+        let record = &current.record;
+        guard(|| wire.decode(Place::value(topic, &record.headers), record.value.as_deref()))?.map_err(Into::into)
+    }
+
+    /// Encodes a record to an output topic, or, for an internal topic of this task, to its queue.
+    pub(crate) fn emit<K: 'static, V: 'static>(
+        &mut self,
+        sink: &Sink<'_, K, V>,
+        record: crate::Record<K, V>,
+    ) -> Flow {
+        let buffer = self.outputs.buffer();
+        let start = buffer.len();
+        let encoded = encode(sink, &record, buffer);
+        let (key, value) = match encoded {
+            Ok(both) => both,
+            Err(error) => {
+                buffer.truncate(start);
+                return self.failed(sink.node, Step::Encode, error);
+            }
+        };
+        self.outputs.finish(Encoded {
+            topic: sink.target,
+            partition: sink.partition,
+            key,
+            value,
+            timestamp: record.timestamp,
+            headers: record.headers,
+        });
+        if let OutputTopic::Known(topic) = sink.target
+            && self.loops.get(topic.position()).is_some_and(|loops| *loops)
+        {
+            let raw = self.outputs.take_last(|output| RawRecord {
+                offset: 0,
+                timestamp: output.timestamp,
+                key: output.key.map(bytes::Bytes::copy_from_slice),
+                value: output.value.map(bytes::Bytes::copy_from_slice),
+                headers: output.headers.clone(),
+            });
+            self.looped.extend(raw.map(|raw| (topic, raw)));
+        }
+        Ok(())
+    }
+}
+
+/// How and where to one operator writes its records.
+pub(crate) struct Sink<'a, K, V> {
+    pub(crate) node: NodeId,
+    pub(crate) target: OutputTopic<'a>,
+    pub(crate) topic_name: &'a str,
+    pub(crate) partition: PartitionChoice,
+    pub(crate) key: &'a Wire<K>,
+    pub(crate) value: &'a Wire<V>,
+}
+
+type Ranges = (Option<std::ops::Range<usize>>, Option<std::ops::Range<usize>>);
+
+fn encode<K: 'static, V: 'static>(
+    sink: &Sink<'_, K, V>,
+    record: &crate::Record<K, V>,
+    buffer: &mut Vec<u8>,
+) -> Result<Ranges, BoxError> {
+    let headers: &Headers = &record.headers;
+    guard(|| {
+        let start = buffer.len();
+        let key = sink.key.encode(Place::key(sink.topic_name, headers), &record.key, buffer)?;
+        let middle = buffer.len();
+        let value = sink.value.encode(Place::value(sink.topic_name, headers), &record.value, buffer)?;
+        let range = |presence, range| (presence == Presence::Value).then_some(range);
+        Ok((range(key, start..middle), range(value, middle..buffer.len())))
+    })?
+}

@@ -1,0 +1,224 @@
+//! The logical graph: what the program composed, with the names Kafka Streams would give.
+
+use std::{any::Any, fmt::Write as _, sync::Arc};
+
+use tidemill_store::StoreSpec;
+
+use crate::{TopicIndex, edge::Flow, context::Context, failure::Policy};
+
+/// Identifies an operator: its position in the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NodeId(pub(crate) usize);
+
+/// Identifies a store within the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StoreIndex(pub(crate) usize);
+
+/// Identifies an operator's own state within a task, other than a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SlotIndex(pub(crate) usize);
+
+/// What an operator does at the borders of its task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    /// Reads these topics.
+    Source(Vec<TopicIndex>),
+    /// Works on records.
+    Processor,
+    /// Writes a topic; `None` when each record chooses its own.
+    Sink(Option<TopicIndex>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) kind: NodeKind,
+    pub(crate) parents: Vec<NodeId>,
+    pub(crate) stores: Vec<StoreIndex>,
+    pub(crate) policy: Option<Policy>,
+}
+
+/// Who makes and owns a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TopicRole {
+    /// The program names it; it exists without the app.
+    External,
+    /// The app makes it, to bring equal keys together.
+    Repartition {
+        /// How many partitions were asked for; without a number, as many as the topics read before it have.
+        partitions: Option<u32>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TopicDecl {
+    // Repartition topics have the app's name in front only on the cluster, as in Kafka's descriptions.
+    pub(crate) name: String,
+    pub(crate) role: TopicRole,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StoreDecl {
+    pub(crate) spec: StoreSpec,
+    // False for a source table that nobody needs to look up.
+    pub(crate) active: bool,
+    pub(crate) named: bool,
+    pub(crate) changelog: bool,
+    // Read in full by every task, from this topic, and never written by operators.
+    pub(crate) global_topic: Option<TopicIndex>,
+}
+
+/// Reads the records of one source operator.
+pub(crate) trait Reader: Send + Sync {
+    /// Positions of the operators that read here.
+    fn orders(&self) -> Vec<usize>;
+    /// Whether one decoded record can go to several operators.
+    fn fans_out(&self) -> bool;
+    /// An entry to only those operators.
+    fn part(&self, orders: &[usize]) -> Arc<dyn Entry>;
+}
+
+/// Decodes the task's current record and sends it on.
+pub(crate) trait Entry: Send + Sync {
+    fn enter(&self, ctx: &mut Context) -> Flow;
+}
+
+pub(crate) struct Source {
+    pub(crate) node: NodeId,
+    pub(crate) reader: Arc<dyn Reader>,
+}
+
+/// Makes an operator's own state for a new task.
+pub(crate) type MakeSlot = Arc<dyn Fn() -> Box<dyn Any + Send> + Send + Sync>;
+
+/// Called when a task starts, to schedule punctuations.
+pub(crate) struct Starter {
+    pub(crate) node: NodeId,
+    pub(crate) start: Arc<dyn Fn(&mut Context) + Send + Sync>,
+}
+
+/// Everything the program composed so far.
+pub(crate) struct Graph {
+    pub(crate) app: String,
+    pub(crate) policy: Policy,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) topics: Vec<TopicDecl>,
+    pub(crate) stores: Vec<StoreDecl>,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) slots: Vec<(NodeId, MakeSlot)>,
+    pub(crate) starters: Vec<Starter>,
+    // Sources whose partitions must match, because one operator needs equal keys of all of them.
+    pub(crate) copartitioned: Vec<(NodeId, Vec<NodeId>)>,
+    pub(crate) problems: Vec<String>,
+    pub(crate) built: bool,
+    pub(crate) emit_interval_ms: i64,
+    names_given: usize,
+}
+
+impl Graph {
+    pub(crate) fn new(app: String) -> Self {
+        Self {
+            app,
+            policy: Policy::Fail,
+            nodes: Vec::new(),
+            topics: Vec::new(),
+            stores: Vec::new(),
+            sources: Vec::new(),
+            slots: Vec::new(),
+            starters: Vec::new(),
+            copartitioned: Vec::new(),
+            problems: Vec::new(),
+            built: false,
+            emit_interval_ms: 1000,
+            names_given: 0,
+        }
+    }
+
+    /// The next name as Kafka Streams makes them: a prefix and a counter of ten digits over the whole program.
+    pub(crate) fn name(&mut self, prefix: &str) -> String {
+        let mut name = prefix.to_owned();
+        write!(name, "{:010}", self.names_given).expect("writing to a string cannot fail");
+        self.names_given += 1;
+        name
+    }
+
+    /// Uses up a name that Kafka Streams makes and then does not use, so that later ones agree.
+    pub(crate) fn skip_name(&mut self) {
+        self.names_given += 1;
+    }
+
+    pub(crate) fn add(&mut self, name: String, kind: NodeKind, parents: &[NodeId]) -> NodeId {
+        assert!(!self.built, "operators are added before the topology is built");
+        if self.nodes.iter().any(|node| node.name == name) {
+            self.problems.push(format!("two operators are named {name:?}"));
+        }
+        self.nodes.push(Node { name, kind, parents: parents.to_vec(), stores: Vec::new(), policy: None });
+        NodeId(self.nodes.len() - 1)
+    }
+
+    pub(crate) fn processor(&mut self, prefix: &str, parents: &[NodeId]) -> NodeId {
+        let name = self.name(prefix);
+        self.add(name, NodeKind::Processor, parents)
+    }
+
+    pub(crate) fn node(&mut self, id: NodeId) -> &mut Node {
+        self.nodes.get_mut(id.0).expect("node ids come from this graph")
+    }
+
+    pub(crate) fn connect(&mut self, node: NodeId, stores: &[StoreIndex]) {
+        let known = &mut self.node(node).stores;
+        for store in stores {
+            if !known.contains(store) {
+                known.push(*store);
+            }
+        }
+    }
+
+    pub(crate) fn topic(&mut self, name: &str, role: TopicRole) -> TopicIndex {
+        if let Some(at) = self.topics.iter().position(|topic| topic.name == name) {
+            if self.topics.get(at).is_some_and(|topic| topic.role != role) {
+                self.problems.push(format!("topic {name:?} is used in two ways that do not agree"));
+            }
+            return topic_index(at);
+        }
+        self.topics.push(TopicDecl { name: name.to_owned(), role });
+        topic_index(self.topics.len() - 1)
+    }
+
+    pub(crate) fn store(&mut self, decl: StoreDecl) -> StoreIndex {
+        let name = decl.spec.name();
+        if self.stores.iter().any(|store| store.spec.name() == name) {
+            self.problems.push(format!("two stores are named {name:?}"));
+        }
+        self.stores.push(decl);
+        StoreIndex(self.stores.len() - 1)
+    }
+
+    pub(crate) fn activate(&mut self, store: StoreIndex) {
+        self.stores.get_mut(store.0).expect("store indexes come from this graph").active = true;
+    }
+
+    pub(crate) fn slot(&mut self, node: NodeId, make: MakeSlot) -> SlotIndex {
+        self.slots.push((node, make));
+        SlotIndex(self.slots.len() - 1)
+    }
+
+    /// The sources that reach a node without crossing a topic.
+    pub(crate) fn sources_of(&self, node: NodeId) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut ahead = vec![node];
+        while let Some(id) = ahead.pop() {
+            let Some(node) = self.nodes.get(id.0) else { continue };
+            if matches!(node.kind, NodeKind::Source(_)) && !found.contains(&id) {
+                found.push(id);
+            }
+            ahead.extend(&node.parents);
+        }
+        found.sort_unstable();
+        found
+    }
+}
+
+fn topic_index(at: usize) -> TopicIndex {
+    TopicIndex(u32::try_from(at).expect("a program names fewer than 2^32 topics"))
+}

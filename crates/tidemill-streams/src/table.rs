@@ -1,0 +1,83 @@
+//! `KTable`: a table of the latest value of each key, as a handle to compose operators on.
+
+use std::sync::Arc;
+
+use tidemill_data::{Data, Stamped, Wire};
+
+use crate::{
+    Change,
+    builder::Builder,
+    context::Context,
+    edge::Outlet,
+    failure::{Halt, Policy},
+    graph::{NodeId, StoreIndex},
+};
+
+/// A table of the latest value of each key.
+///
+/// Operators on a table read its changes, row by row. A table may be read by several.
+pub struct KTable<K, V> {
+    pub(crate) builder: Builder,
+    pub(crate) node: NodeId,
+    pub(crate) outlet: Arc<Outlet<K, Change<V>>>,
+    pub(crate) rows: Arc<dyn Rows<K, V>>,
+    pub(crate) key: Option<Wire<K>>,
+    pub(crate) value: Option<Wire<V>>,
+}
+
+impl<K, V> Clone for KTable<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            builder: self.builder.clone(),
+            node: self.node,
+            outlet: Arc::clone(&self.outlet),
+            rows: Arc::clone(&self.rows),
+            key: self.key.clone(),
+            value: self.value.clone(),
+        }
+    }
+}
+
+/// What an operator that makes a table offers to those that read it.
+pub(crate) trait Rows<K, V>: Send + Sync {
+    /// Asks for old values in changes. With `force`, by keeping rows that are not kept yet; without, only if they
+    /// are there anyway. Whether changes now have them.
+    fn send_old(&self, builder: &Builder, force: bool) -> bool;
+
+    /// How to look up rows. What has to be kept for that is kept from now on.
+    fn lookup(&self, builder: &Builder) -> Lookup<K, V>;
+}
+
+/// How to look up rows of a table, and the stores that are read for it.
+pub(crate) struct Lookup<K, V> {
+    pub(crate) getter: Arc<dyn Getter<K, V>>,
+    pub(crate) stores: Vec<StoreIndex>,
+}
+
+/// Reads one row.
+pub(crate) trait Getter<K, V>: Send + Sync {
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt>;
+}
+
+impl<K: 'static, V: 'static> KTable<K, V> {
+    /// What happens to records that fail in the operator that made this table, instead of the app's policy.
+    #[must_use]
+    pub fn on_error(self, policy: Policy) -> Self {
+        self.builder.lock().node(self.node).policy = Some(policy);
+        self
+    }
+
+    pub(crate) fn key_wire(&self) -> Wire<K>
+    where
+        K: Data,
+    {
+        self.key.clone().unwrap_or_else(Wire::own)
+    }
+
+    pub(crate) fn value_wire(&self) -> Wire<V>
+    where
+        V: Data,
+    {
+        self.value.clone().unwrap_or_else(Wire::own)
+    }
+}
