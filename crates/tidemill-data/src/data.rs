@@ -35,4 +35,10 @@ pub trait Data: Sized + Send + Sync + 'static {
     /// # Errors
     /// When the bytes are no such value, or are null and the type has no null.
     fn decode(bytes: Option<&[u8]>) -> Result<Self, DecodeError>;
+
+    /// Whether [`encode`](Self::encode) would say [`Presence::Null`]. A type with a null says so here, too: operators
+    /// that drop nulls ask this.
+    fn is_null(&self) -> bool {
+        false
+    }
 }

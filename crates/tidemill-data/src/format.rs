@@ -59,6 +59,11 @@ pub trait Format<T>: Send + Sync + 'static {
     /// # Errors
     /// When the bytes are no such value, or are null and this format has no null.
     fn decode(&self, at: Place<'_>, bytes: Option<&[u8]>) -> Result<T, DecodeError>;
+
+    /// Whether [`encode`](Self::encode) would make a null. Without a better answer it encodes and looks.
+    fn is_null(&self, at: Place<'_>, value: &T) -> bool {
+        matches!(self.encode(at, value, &mut Vec::new()), Ok(Presence::Null))
+    }
 }
 
 /// The [`Format`] that is each type's own [`Data`].
@@ -73,6 +78,10 @@ impl<T: Data> Format<T> for Own {
     fn decode(&self, _: Place<'_>, bytes: Option<&[u8]>) -> Result<T, DecodeError> {
         T::decode(bytes)
     }
+
+    fn is_null(&self, _: Place<'_>, value: &T) -> bool {
+        value.is_null()
+    }
 }
 
 /// A handle on the format of `T` in one place: the type's own, or one that was given. Cheap to clone.
@@ -84,6 +93,7 @@ enum Choice<T> {
     Own {
         encode: fn(&T, &mut Vec<u8>) -> Result<Presence, EncodeError>,
         decode: fn(Option<&[u8]>) -> Result<T, DecodeError>,
+        is_null: fn(&T) -> bool,
     },
     Given(Arc<dyn Format<T>>),
 }
@@ -96,6 +106,7 @@ impl<T: Data> Wire<T> {
             choice: Choice::Own {
                 encode: T::encode,
                 decode: T::decode,
+                is_null: T::is_null,
             },
         }
     }
@@ -136,14 +147,27 @@ impl<T: 'static> Wire<T> {
             Choice::Given(format) => format.decode(at, bytes),
         }
     }
+
+    /// Whether encoding `value` makes a null.
+    pub fn is_null(&self, at: Place<'_>, value: &T) -> bool {
+        match &self.choice {
+            Choice::Own { is_null, .. } => is_null(value),
+            Choice::Given(format) => format.is_null(at, value),
+        }
+    }
 }
 
 impl<T> Clone for Wire<T> {
     fn clone(&self) -> Self {
         let choice = match &self.choice {
-            Choice::Own { encode, decode } => Choice::Own {
+            Choice::Own {
+                encode,
+                decode,
+                is_null,
+            } => Choice::Own {
                 encode: *encode,
                 decode: *decode,
+                is_null: *is_null,
             },
             Choice::Given(format) => Choice::Given(Arc::clone(format)),
         };

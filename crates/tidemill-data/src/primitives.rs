@@ -110,6 +110,10 @@ impl Data for () {
     fn decode(bytes: Option<&[u8]>) -> Result<Self, DecodeError> {
         bytes.map_or(Ok(()), |bytes| Err(DecodeError::NotNull { got: bytes.len() }))
     }
+
+    fn is_null(&self) -> bool {
+        true
+    }
 }
 
 impl<T: Data> Data for Option<T> {
@@ -120,6 +124,10 @@ impl<T: Data> Data for Option<T> {
 
     fn decode(bytes: Option<&[u8]>) -> Result<Self, DecodeError> {
         bytes.map(|bytes| T::decode(Some(bytes))).transpose()
+    }
+
+    fn is_null(&self) -> bool {
+        self.as_ref().is_none_or(T::is_null)
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    Policy, Topology, TopologyError,
-    builder::Builder,
-};
+use crate::{Policy, Topology, TopologyError, builder::Builder};
 
 /// A program under composition: streams and tables are made from it, and operators from those.
 ///
@@ -36,7 +33,9 @@ impl App {
     /// A program without operators. The name stands in front of its internal topics and is its consumer group.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { builder: Builder::new(name.into()) }
+        Self {
+            builder: Builder::new(name.into()),
+        }
     }
 
     /// The name.

@@ -16,7 +16,9 @@ pub(crate) struct Builder {
 
 impl Builder {
     pub(crate) fn new(app: String) -> Self {
-        Self { graph: Arc::new(Mutex::new(Graph::new(app))) }
+        Self {
+            graph: Arc::new(Mutex::new(Graph::new(app))),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Graph> {

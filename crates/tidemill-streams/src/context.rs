@@ -72,7 +72,11 @@ impl Context {
 
     /// Runs user code of an operator; an error or panic in it is dealt with by the policy, and gives `None`.
     #[inline]
-    pub(crate) fn call<R>(&mut self, node: NodeId, call: impl FnOnce() -> R) -> Result<Option<R>, crate::failure::Halt> {
+    pub(crate) fn call<R>(
+        &mut self,
+        node: NodeId,
+        call: impl FnOnce() -> R,
+    ) -> Result<Option<R>, crate::failure::Halt> {
         match guard(call) {
             Ok(result) => Ok(Some(result)),
             Err(panic) => self.failed(node, Step::Process, panic).map(|()| None),
@@ -103,7 +107,12 @@ impl Context {
             })
         });
         let operator = self.topology.node_name(node).to_owned();
-        let failure = Failure { operator, step, error, source_record };
+        let failure = Failure {
+            operator,
+            step,
+            error,
+            source_record,
+        };
         match self.topology.policy_of(node).clone() {
             Policy::Fail => return Err(TaskError::Failed(failure).into()),
             Policy::Skip => {}
@@ -132,7 +141,10 @@ impl Context {
 
     /// Decodes the current record's key.
     pub(crate) fn decode_key<K: 'static>(&self, wire: &Wire<K>) -> Result<K, BoxError> {
-        let current = self.current.as_ref().expect("entries are only called for a current record");
+        let current = self
+            .current
+            .as_ref()
+            .expect("entries are only called for a current record");
         let topic = self.topology.place_name(current.topic);
         let record = &current.record;
         guard(|| wire.decode(Place::key(topic, &record.headers), record.key.as_deref()))?.map_err(Into::into)
@@ -140,10 +152,14 @@ impl Context {
 
     /// Decodes the current record's value.
     pub(crate) fn decode_value<V: 'static>(&self, wire: &Wire<V>) -> Result<V, BoxError> {
-        let current = self.current.as_ref().expect("entries are only called for a current record");
+        let current = self
+            .current
+            .as_ref()
+            .expect("entries are only called for a current record");
         let topic = self.topology.place_name(current.topic);
         let record = &current.record;
-        guard(|| wire.decode(Place::value(topic, &record.headers), record.value.as_deref()))?.map_err(Into::into)
+        guard(|| wire.decode(Place::value(topic, &record.headers), record.value.as_deref()))?
+            .map_err(Into::into)
     }
 
     /// Encodes a record to an output topic, or, for an internal topic of this task, to its queue.
@@ -206,9 +222,13 @@ fn encode<K: 'static, V: 'static>(
     let headers: &Headers = &record.headers;
     guard(|| {
         let start = buffer.len();
-        let key = sink.key.encode(Place::key(sink.topic_name, headers), &record.key, buffer)?;
+        let key = sink
+            .key
+            .encode(Place::key(sink.topic_name, headers), &record.key, buffer)?;
         let middle = buffer.len();
-        let value = sink.value.encode(Place::value(sink.topic_name, headers), &record.value, buffer)?;
+        let value = sink
+            .value
+            .encode(Place::value(sink.topic_name, headers), &record.value, buffer)?;
         let range = |presence, range| (presence == Presence::Value).then_some(range);
         Ok((range(key, start..middle), range(value, middle..buffer.len())))
     })?

@@ -37,26 +37,51 @@ struct Attached<K, V> {
 
 impl<K, V> Clone for Attached<K, V> {
     fn clone(&self) -> Self {
-        Self { order: self.order, edge: Arc::clone(&self.edge) }
+        Self {
+            order: self.order,
+            edge: Arc::clone(&self.edge),
+        }
     }
 }
 
 enum Fixed<K, V> {
     None,
     One(Arc<dyn Edge<K, V>>),
-    Many { first: Vec<Arc<dyn Edge<K, V>>>, last: Arc<dyn Edge<K, V>>, clone: CloneRecord<K, V> },
+    Many {
+        first: Vec<Arc<dyn Edge<K, V>>>,
+        last: Arc<dyn Edge<K, V>>,
+        clone: CloneRecord<K, V>,
+    },
 }
 
 impl<K: 'static, V: 'static> Outlet<K, V> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            building: Mutex::new(Building { children: Vec::new(), clone: None }),
+            building: Mutex::new(Building {
+                children: Vec::new(),
+                clone: None,
+            }),
+            fixed: OnceLock::new(),
+        })
+    }
+
+    /// An outlet with nothing attached that can fan out if the other can.
+    pub(crate) fn like(other: &Self) -> Arc<Self> {
+        let clone = other.lock().clone;
+        Arc::new(Self {
+            building: Mutex::new(Building {
+                children: Vec::new(),
+                clone,
+            }),
             fixed: OnceLock::new(),
         })
     }
 
     pub(crate) fn attach(&self, order: usize, edge: Arc<dyn Edge<K, V>>) {
-        assert!(self.fixed.get().is_none(), "operators are attached before the topology runs");
+        assert!(
+            self.fixed.get().is_none(),
+            "operators are attached before the topology runs"
+        );
         self.lock().children.push(Attached { order, edge });
     }
 
@@ -72,9 +97,19 @@ impl<K: 'static, V: 'static> Outlet<K, V> {
     /// An edge to only those attached operators whose position is in `orders`.
     pub(crate) fn part(&self, orders: &[usize]) -> Arc<dyn Edge<K, V>> {
         let building = self.lock();
-        let children = building.children.iter().filter(|child| orders.contains(&child.order)).cloned();
-        let part = Building { children: children.collect(), clone: building.clone };
-        Arc::new(Self { building: Mutex::new(part), fixed: OnceLock::new() })
+        let children = building
+            .children
+            .iter()
+            .filter(|child| orders.contains(&child.order))
+            .cloned();
+        let part = Building {
+            children: children.collect(),
+            clone: building.clone,
+        };
+        Arc::new(Self {
+            building: Mutex::new(part),
+            fixed: OnceLock::new(),
+        })
     }
 
     /// Whether several operators can be attached.
@@ -84,13 +119,25 @@ impl<K: 'static, V: 'static> Outlet<K, V> {
 
     fn fix(&self) -> Fixed<K, V> {
         let building = self.lock();
-        let mut edges: Vec<_> = building.children.iter().map(|child| Arc::clone(&child.edge)).collect();
-        let Some(last) = edges.pop() else { return Fixed::None };
+        let mut edges: Vec<_> = building
+            .children
+            .iter()
+            .map(|child| Arc::clone(&child.edge))
+            .collect();
+        let Some(last) = edges.pop() else {
+            return Fixed::None;
+        };
         if edges.is_empty() {
             return Fixed::One(last);
         }
-        let clone = building.clone.expect("a handle that was used twice was cloned, which says how to clone records");
-        Fixed::Many { first: edges, last, clone }
+        let clone = building
+            .clone
+            .expect("a handle that was used twice was cloned, which says how to clone records");
+        Fixed::Many {
+            first: edges,
+            last,
+            clone,
+        }
     }
 }
 

@@ -103,7 +103,10 @@ pub enum TaskError {
 
 fn at(failure: &Failure) -> String {
     failure.source_record.as_ref().map_or_else(String::new, |source| {
-        format!(" (at {}-{}@{})", source.topic, source.partition, source.record.offset)
+        format!(
+            " (at {}-{}@{})",
+            source.topic, source.partition, source.record.offset
+        )
     })
 }
 
@@ -138,13 +141,16 @@ pub(crate) fn guard<R>(call: impl FnOnce() -> R) -> Result<R, BoxError> {
 #[cold]
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "not a text".to_owned())
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "not a text".to_owned())
 }
 
 /// The headers of a dead letter: those of the source record, and Kafka's (KIP-1034) about the error.
 pub(crate) fn dead_letter_headers(failure: &Failure) -> Headers {
     let source = failure.source_record.as_deref();
-    let mut headers = source.map(|source| source.record.headers.clone()).unwrap_or_default();
+    let mut headers = source
+        .map(|source| source.record.headers.clone())
+        .unwrap_or_default();
     let kind = match failure.step {
         Step::Decode => "DecodeError",
         Step::Process if failure.error.is::<Panicked>() => "Panic",
@@ -165,7 +171,10 @@ pub(crate) fn dead_letter_headers(failure: &Failure) -> Headers {
 
 /// The error and all its causes, a line each: what stands for a stack trace.
 fn chain(failure: &Failure) -> String {
-    let mut text = format!("{} failed in {}: {}", failure.step, failure.operator, failure.error);
+    let mut text = format!(
+        "{} failed in {}: {}",
+        failure.step, failure.operator, failure.error
+    );
     let mut cause = failure.error.source();
     while let Some(error) = cause {
         text.push_str("\ncaused by: ");

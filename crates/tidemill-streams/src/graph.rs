@@ -2,9 +2,10 @@
 
 use std::{any::Any, fmt::Write as _, sync::Arc};
 
+use tidemill_data::Timestamp;
 use tidemill_store::StoreSpec;
 
-use crate::{TopicIndex, edge::Flow, context::Context, failure::Policy};
+use crate::{TopicIndex, context::Context, edge::Flow, failure::Policy, punctuation::ScheduleId};
 
 /// Identifies an operator: its position in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,10 +92,12 @@ pub(crate) struct Source {
 /// Makes an operator's own state for a new task.
 pub(crate) type MakeSlot = Arc<dyn Fn() -> Box<dyn Any + Send> + Send + Sync>;
 
-/// Called when a task starts, to schedule punctuations.
-pub(crate) struct Starter {
-    pub(crate) node: NodeId,
-    pub(crate) start: Arc<dyn Fn(&mut Context) + Send + Sync>,
+/// An operator that is called by time, too.
+pub(crate) trait Punctuated: Send + Sync {
+    /// Called when a task starts, to make schedules.
+    fn start(&self, ctx: &mut Context);
+    /// Called when a schedule is due.
+    fn punctuate(&self, ctx: &mut Context, schedule: ScheduleId, now: Timestamp) -> Flow;
 }
 
 /// Everything the program composed so far.
@@ -106,7 +109,7 @@ pub(crate) struct Graph {
     pub(crate) stores: Vec<StoreDecl>,
     pub(crate) sources: Vec<Source>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
-    pub(crate) starters: Vec<Starter>,
+    pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
     // Sources whose partitions must match, because one operator needs equal keys of all of them.
     pub(crate) copartitioned: Vec<(NodeId, Vec<NodeId>)>,
     pub(crate) problems: Vec<String>,
@@ -125,7 +128,7 @@ impl Graph {
             stores: Vec::new(),
             sources: Vec::new(),
             slots: Vec::new(),
-            starters: Vec::new(),
+            punctuated: Vec::new(),
             copartitioned: Vec::new(),
             problems: Vec::new(),
             built: false,
@@ -152,7 +155,13 @@ impl Graph {
         if self.nodes.iter().any(|node| node.name == name) {
             self.problems.push(format!("two operators are named {name:?}"));
         }
-        self.nodes.push(Node { name, kind, parents: parents.to_vec(), stores: Vec::new(), policy: None });
+        self.nodes.push(Node {
+            name,
+            kind,
+            parents: parents.to_vec(),
+            stores: Vec::new(),
+            policy: None,
+        });
         NodeId(self.nodes.len() - 1)
     }
 
@@ -177,17 +186,21 @@ impl Graph {
     pub(crate) fn topic(&mut self, name: &str, role: TopicRole) -> TopicIndex {
         if let Some(at) = self.topics.iter().position(|topic| topic.name == name) {
             if self.topics.get(at).is_some_and(|topic| topic.role != role) {
-                self.problems.push(format!("topic {name:?} is used in two ways that do not agree"));
+                self.problems
+                    .push(format!("topic {name:?} is used in two ways that do not agree"));
             }
             return topic_index(at);
         }
-        self.topics.push(TopicDecl { name: name.to_owned(), role });
+        self.topics.push(TopicDecl {
+            name: name.to_owned(),
+            role,
+        });
         topic_index(self.topics.len() - 1)
     }
 
     pub(crate) fn store(&mut self, decl: StoreDecl) -> StoreIndex {
-        let name = decl.spec.name();
-        if self.stores.iter().any(|store| store.spec.name() == name) {
+        let name = &decl.spec.name;
+        if self.stores.iter().any(|store| store.spec.name == *name) {
             self.problems.push(format!("two stores are named {name:?}"));
         }
         self.stores.push(decl);
@@ -195,7 +208,10 @@ impl Graph {
     }
 
     pub(crate) fn activate(&mut self, store: StoreIndex) {
-        self.stores.get_mut(store.0).expect("store indexes come from this graph").active = true;
+        self.stores
+            .get_mut(store.0)
+            .expect("store indexes come from this graph")
+            .active = true;
     }
 
     pub(crate) fn slot(&mut self, node: NodeId, make: MakeSlot) -> SlotIndex {
@@ -208,7 +224,9 @@ impl Graph {
         let mut found = Vec::new();
         let mut ahead = vec![node];
         while let Some(id) = ahead.pop() {
-            let Some(node) = self.nodes.get(id.0) else { continue };
+            let Some(node) = self.nodes.get(id.0) else {
+                continue;
+            };
             if matches!(node.kind, NodeKind::Source(_)) && !found.contains(&id) {
                 found.push(id);
             }

@@ -21,6 +21,7 @@ mod grouped;
 mod materialized;
 mod operators;
 mod outputs;
+mod physical;
 mod punctuation;
 mod queues;
 mod record;

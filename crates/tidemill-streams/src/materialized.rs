@@ -23,7 +23,13 @@ impl<K: Data, V: Data> Materialized<K, V> {
     /// A store named by its place in the program, with the types' own formats.
     #[must_use]
     pub fn unnamed() -> Self {
-        Self { name: None, key: Wire::own(), value: Wire::own(), changelog: true, retention: None }
+        Self {
+            name: None,
+            key: Wire::own(),
+            value: Wire::own(),
+            changelog: true,
+            retention: None,
+        }
     }
 }
 
@@ -31,18 +37,33 @@ impl<K, V> Materialized<K, V> {
     /// Keeps no changelog: the rows are lost with the machine.
     #[must_use]
     pub fn without_changelog(self) -> Self {
-        Self { changelog: false, ..self }
+        Self {
+            changelog: false,
+            ..self
+        }
     }
 
     /// How long a windowed store keeps windows, at least; without it, as long as they can still change.
     #[must_use]
     pub fn retention(self, retention: Duration) -> Self {
-        Self { retention: Some(retention), ..self }
+        Self {
+            retention: Some(retention),
+            ..self
+        }
     }
 
     /// Declares the store, with a name as Kafka Streams makes it if none was given.
-    pub(crate) fn declare(&self, graph: &mut Graph, prefix: &str, kind: StoreKind, active: bool) -> StoreIndex {
-        let name = self.name.clone().unwrap_or_else(|| graph.name(&format!("{prefix}STATE-STORE-")));
+    pub(crate) fn declare(
+        &self,
+        graph: &mut Graph,
+        prefix: &str,
+        kind: StoreKind,
+        active: bool,
+    ) -> StoreIndex {
+        let name = self
+            .name
+            .clone()
+            .unwrap_or_else(|| graph.name(&format!("{prefix}STATE-STORE-")));
         graph.store(StoreDecl {
             spec: StoreSpec::new(name, kind),
             active,

@@ -116,13 +116,19 @@ impl Outputs {
     fn view<'a>(&'a self, entry: &'a Entry) -> OutputRecord<'a> {
         let slice = |range: &Option<Range<usize>>| {
             let range = range.clone()?;
-            Some(self.bytes.get(range).expect("entries only name bytes that were written before them"))
+            Some(
+                self.bytes
+                    .get(range)
+                    .expect("entries only name bytes that were written before them"),
+            )
         };
         let topic = match entry.topic {
             Target::Known(topic) => OutputTopic::Known(topic),
-            Target::Named(at) => {
-                OutputTopic::Named(self.names.get(at).expect("names are written before their entries"))
-            }
+            Target::Named(at) => OutputTopic::Named(
+                self.names
+                    .get(at)
+                    .expect("names are written before their entries"),
+            ),
         };
         OutputRecord {
             topic,
@@ -157,10 +163,14 @@ impl Outputs {
     }
 
     fn name(&mut self, name: &str) -> Target {
-        let at = self.names.iter().rposition(|known| known == name).unwrap_or_else(|| {
-            self.names.push(name.to_owned());
-            self.names.len() - 1
-        });
+        let at = self
+            .names
+            .iter()
+            .rposition(|known| known == name)
+            .unwrap_or_else(|| {
+                self.names.push(name.to_owned());
+                self.names.len() - 1
+            });
         Target::Named(at)
     }
 
@@ -189,7 +199,11 @@ impl Outputs {
     pub(crate) fn take_last<R>(&mut self, read: impl FnOnce(OutputRecord<'_>) -> R) -> Option<R> {
         let entry = self.records.pop()?;
         let read = read(self.view(&entry));
-        let start = entry.key.as_ref().or(entry.value.as_ref()).map_or(self.bytes.len(), |range| range.start);
+        let start = entry
+            .key
+            .as_ref()
+            .or(entry.value.as_ref())
+            .map_or(self.bytes.len(), |range| range.start);
         self.bytes.truncate(start);
         Some(read)
     }

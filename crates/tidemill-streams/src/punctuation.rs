@@ -45,7 +45,14 @@ impl Schedules {
             Clock::WallClock => now.millis().saturating_add(interval_ms),
         };
         let started = clock == Clock::WallClock;
-        self.all.push(Schedule { id, node, clock, interval_ms, due_ms, started });
+        self.all.push(Schedule {
+            id,
+            node,
+            clock,
+            interval_ms,
+            due_ms,
+            started,
+        });
         id
     }
 
@@ -63,19 +70,25 @@ impl Schedules {
         let now = now.millis();
         let mut due = Vec::new();
         for schedule in &mut self.all {
-            if schedule.clock != clock || (schedule.started && now < schedule.due_ms) || now < schedule.due_ms {
+            if schedule.clock != clock || (schedule.started && now < schedule.due_ms) || now < schedule.due_ms
+            {
                 continue;
             }
             schedule.started = true;
             let missed = (now - schedule.due_ms) / schedule.interval_ms + 1;
-            schedule.due_ms = schedule.due_ms.saturating_add(missed.saturating_mul(schedule.interval_ms));
+            schedule.due_ms = schedule
+                .due_ms
+                .saturating_add(missed.saturating_mul(schedule.interval_ms));
             due.push(*schedule);
         }
         due
     }
 
     pub(crate) fn next_wall_clock(&self) -> Option<Timestamp> {
-        let wall = self.all.iter().filter(|schedule| schedule.clock == Clock::WallClock);
+        let wall = self
+            .all
+            .iter()
+            .filter(|schedule| schedule.clock == Clock::WallClock);
         wall.map(|schedule| Timestamp::from_millis(schedule.due_ms)).min()
     }
 }

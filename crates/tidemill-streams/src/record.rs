@@ -19,12 +19,22 @@ pub struct Record<K, V> {
 impl<K, V> Record<K, V> {
     /// The same record with another value.
     pub fn with_value<W>(self, value: W) -> Record<K, W> {
-        Record { key: self.key, value, timestamp: self.timestamp, headers: self.headers }
+        Record {
+            key: self.key,
+            value,
+            timestamp: self.timestamp,
+            headers: self.headers,
+        }
     }
 
     /// The same record with another key.
     pub fn with_key<L>(self, key: L) -> Record<L, V> {
-        Record { key, value: self.value, timestamp: self.timestamp, headers: self.headers }
+        Record {
+            key,
+            value: self.value,
+            timestamp: self.timestamp,
+            headers: self.headers,
+        }
     }
 }
 
@@ -65,6 +75,10 @@ pub(crate) struct Change<V> {
 
 impl<V> Change<V> {
     pub(crate) const fn new(new: Option<V>, old: Option<V>) -> Self {
-        Self { new, old, latest: true }
+        Self {
+            new,
+            old,
+            latest: true,
+        }
     }
 }

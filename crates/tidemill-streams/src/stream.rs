@@ -36,7 +36,10 @@ pub(crate) struct Repartitioned<K, V> {
 
 impl<K, V> Clone for Repartitioned<K, V> {
     fn clone(&self) -> Self {
-        Self { node: self.node, outlet: Arc::clone(&self.outlet) }
+        Self {
+            node: self.node,
+            outlet: Arc::clone(&self.outlet),
+        }
     }
 }
 
@@ -91,8 +94,9 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         edge: impl FnOnce(NodeId, Arc<Outlet<L, W>>) -> E,
     ) -> KStream<L, W> {
         let outlet = Outlet::new();
-        let node =
-            self.builder.attach(prefix, self.node, &self.outlet, |node| edge(node, Arc::clone(&outlet)));
+        let node = self.builder.attach(prefix, self.node, &self.outlet, |node| {
+            edge(node, Arc::clone(&outlet))
+        });
         KStream::new(self.builder, node, outlet)
     }
 
@@ -103,7 +107,12 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         edge: impl FnOnce(NodeId, Arc<Outlet<K, V>>) -> E,
     ) -> Self {
         let (key_changed, key, value) = (self.key_changed, self.key.clone(), self.value.clone());
-        Self { key_changed, key, value, ..self.attach(prefix, edge) }
+        Self {
+            key_changed,
+            key,
+            value,
+            ..self.attach(prefix, edge)
+        }
     }
 
     /// Attaches an operator that keeps keys.
@@ -113,7 +122,11 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         edge: impl FnOnce(NodeId, Arc<Outlet<K, W>>) -> E,
     ) -> KStream<K, W> {
         let (key_changed, key) = (self.key_changed, self.key.clone());
-        KStream { key_changed, key, ..self.attach(prefix, edge) }
+        KStream {
+            key_changed,
+            key,
+            ..self.attach(prefix, edge)
+        }
     }
 
     /// Attaches an operator that may change keys.
@@ -122,15 +135,17 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         prefix: &str,
         edge: impl FnOnce(NodeId, Arc<Outlet<L, W>>) -> E,
     ) -> KStream<L, W> {
-        KStream { key_changed: true, ..self.attach(prefix, edge) }
+        KStream {
+            key_changed: true,
+            ..self.attach(prefix, edge)
+        }
     }
 
     pub(crate) fn shared_repartition(&self) -> Option<Repartitioned<K, V>> {
-        self.repartitioned.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn share_repartition(&self, repartitioned: Repartitioned<K, V>) {
-        *self.repartitioned.lock().unwrap_or_else(PoisonError::into_inner) = Some(repartitioned);
+        self.repartitioned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

@@ -12,6 +12,17 @@ use crate::{
     table::Getter,
 };
 
+/// What became of a row that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is there.
+    Row,
+    /// It went: the value is, or encodes to, null.
+    Removed,
+    /// The value could not be encoded, which the policy dealt with.
+    Failed,
+}
+
 /// The rows of a table in their store.
 pub(crate) struct TableStore<K, V> {
     pub(crate) index: StoreIndex,
@@ -35,9 +46,18 @@ impl<K, V> Clone for TableStore<K, V> {
 
 impl<K: 'static, V: 'static> TableStore<K, V> {
     pub(crate) fn new(graph: &Graph, index: StoreIndex, key: Wire<K>, value: Wire<V>) -> Self {
-        let decl = graph.stores.get(index.0).expect("store indexes come from this graph");
+        let decl = graph
+            .stores
+            .get(index.0)
+            .expect("store indexes come from this graph");
         let name = decl.spec.name.clone();
-        Self { index, changelog: format!("{}-{name}-changelog", graph.app), name, key, value }
+        Self {
+            index,
+            changelog: format!("{}-{name}-changelog", graph.app),
+            name,
+            key,
+            value,
+        }
     }
 
     /// The key's bytes in the task's buffer, to be given back; `None` for a record that is dropped for its key.
@@ -76,7 +96,9 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
 
     pub(crate) fn get(&self, ctx: &mut Context, key: &[u8]) -> Result<Option<Stamped<V>>, Halt> {
         let id = ctx.store_id(self.index);
-        let Some((value, timestamp)) = ctx.stores.timestamped(id).get(key)? else { return Ok(None) };
+        let Some((value, timestamp)) = ctx.stores.timestamped(id).get(key)? else {
+            return Ok(None);
+        };
         let value = self.decode(value)?;
         Ok(Some(Stamped::new(value, timestamp)))
     }
@@ -87,11 +109,16 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         let decoded = guard(|| self.value.decode(place, Some(value)));
         decoded
             .and_then(|decoded| decoded.map_err(BoxError::from))
-            .map_err(|error| TaskError::State { store: self.name.clone(), error }.into())
+            .map_err(|error| {
+                TaskError::State {
+                    store: self.name.clone(),
+                    error,
+                }
+                .into()
+            })
     }
 
-    /// Writes a row, or removes it when the value is or encodes to null. Whether that went well: a value that
-    /// cannot be encoded is dealt with by the policy.
+    /// Writes a row, or removes it when the value is or encodes to null.
     pub(crate) fn put(
         &self,
         ctx: &mut Context,
@@ -99,20 +126,32 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         key: &[u8],
         value: Option<&V>,
         timestamp: Timestamp,
-    ) -> Result<bool, Halt> {
+    ) -> Result<Written, Halt> {
         let id = ctx.store_id(self.index);
         let Some(value) = value else {
-            ctx.stores.timestamped(id).delete(key, timestamp)?;
-            return Ok(true);
+            ctx.stores.timestamped(id).delete(key, timestamp);
+            return Ok(Written::Removed);
         };
         let mut bytes = take(&mut ctx.value);
         bytes.clear();
         let none = Headers::new();
-        let encoded = guard(|| self.value.encode(Place::value(&self.changelog, &none), value, &mut bytes));
+        let encoded = guard(|| {
+            self.value
+                .encode(Place::value(&self.changelog, &none), value, &mut bytes)
+        });
         let written = match encoded.and_then(|encoded| encoded.map_err(BoxError::from)) {
-            Ok(Presence::Value) => ctx.stores.timestamped(id).put(key, &bytes, timestamp).map(|()| true)?,
-            Ok(Presence::Null) => ctx.stores.timestamped(id).delete(key, timestamp).map(|()| true)?,
-            Err(error) => ctx.failed(node, Step::Encode, error).map(|()| false)?,
+            Ok(Presence::Value) => {
+                ctx.stores.timestamped(id).put(key, &bytes, timestamp);
+                Written::Row
+            }
+            Ok(Presence::Null) => {
+                ctx.stores.timestamped(id).delete(key, timestamp);
+                Written::Removed
+            }
+            Err(error) => {
+                ctx.failed(node, Step::Encode, error)?;
+                Written::Failed
+            }
         };
         ctx.value = bytes;
         Ok(written)
@@ -121,7 +160,9 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
 
 impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
     fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt> {
-        let Some(bytes) = self.encode_key(ctx, node, key, &Headers::new())? else { return Ok(None) };
+        let Some(bytes) = self.encode_key(ctx, node, key, &Headers::new())? else {
+            return Ok(None);
+        };
         let row = Self::get(self, ctx, &bytes);
         ctx.key = bytes;
         row

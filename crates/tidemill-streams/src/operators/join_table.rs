@@ -1,0 +1,144 @@
+//! `join_table`, `left_join_table`: each record with the row of its key as the table has it now.
+
+use std::sync::Arc;
+
+use tidemill_data::{Data, Headers, Place, Wire};
+
+use crate::{
+    KStream, KTable, Record,
+    context::Context,
+    edge::{Edge, Flow, Outlet},
+    graph::NodeId,
+    table::Getter,
+};
+
+use super::repartition::Nulls;
+
+impl<K: Data, V: Data> KStream<K, V> {
+    /// Joins each record with the row of its key; a record without a row, or without a key or value, is dropped.
+    ///
+    /// Only the stream's records lead to results. If the key was changed before, the stream is repartitioned first.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const CITIES: Topic<String, String> = Topic::new("cities");
+    /// # let app = App::new("docs");
+    /// let cities = app.table(&CITIES);
+    /// app.stream(&CLICKS).join_table(&cities, |_user, click, city| format!("{click} from {city}")).to(&CLICKS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn join_table<T: 'static, W: 'static>(
+        self,
+        table: &KTable<K, T>,
+        join: impl Fn(&K, V, T) -> W + Send + Sync + 'static,
+    ) -> KStream<K, W> {
+        self.joined("KSTREAM-JOIN-", Nulls::Drop, table, move |key, value, row| {
+            Some(join(key, value, row?))
+        })
+    }
+
+    /// Joins each record with the row of its key, if there is one; a record without a value is dropped.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const CITIES: Topic<String, String> = Topic::new("cities");
+    /// # let app = App::new("docs");
+    /// let cities = app.table(&CITIES);
+    /// app.stream(&CLICKS)
+    ///     .left_join_table(&cities, |_user, click, city| format!("{click} from {}", city.unwrap_or_default()))
+    ///     .to(&CLICKS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn left_join_table<T: 'static, W: 'static>(
+        self,
+        table: &KTable<K, T>,
+        join: impl Fn(&K, V, Option<T>) -> W + Send + Sync + 'static,
+    ) -> KStream<K, W> {
+        self.joined("KSTREAM-LEFTJOIN-", Nulls::Keep, table, move |key, value, row| {
+            Some(join(key, value, row))
+        })
+    }
+
+    fn joined<T: 'static, W: 'static>(
+        self,
+        prefix: &str,
+        null_keys: Nulls,
+        table: &KTable<K, T>,
+        join: impl Fn(&K, V, Option<T>) -> Option<W> + Send + Sync + 'static,
+    ) -> KStream<K, W> {
+        let (key, nulls) = (self.key_wire(), self.value_wire());
+        let stream = self.together(key.clone(), nulls.clone(), null_keys);
+        let builder = stream.builder.clone();
+        let lookup = table.rows.lookup(&builder);
+        let mut sources = builder.lock().sources_of(stream.node);
+        let joined = stream.attach_keeping_keys(prefix, |node, out: Arc<Outlet<K, W>>| JoinTable {
+            node,
+            key,
+            nulls,
+            null_keys,
+            rows: lookup.getter,
+            join,
+            out,
+        });
+        let mut graph = builder.lock();
+        graph.connect(joined.node, &lookup.stores);
+        sources.extend(graph.sources_of(table.node));
+        graph.copartitioned.push((joined.node, sources));
+        drop(graph);
+        joined
+    }
+}
+
+struct JoinTable<K, V, T, W, F> {
+    node: NodeId,
+    key: Wire<K>,
+    nulls: Wire<V>,
+    null_keys: Nulls,
+    rows: Arc<dyn Getter<K, T>>,
+    join: F,
+    out: Arc<Outlet<K, W>>,
+}
+
+impl<K: 'static, V: 'static, T: 'static, W: 'static, F> Edge<K, V> for JoinTable<K, V, T, W, F>
+where
+    F: Fn(&K, V, Option<T>) -> Option<W> + Send + Sync,
+{
+    fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
+        let none = Headers::new();
+        let null_key = self.key.is_null(Place::key("", &none), &record.key);
+        if self.nulls.is_null(Place::value("", &none), &record.value)
+            || (null_key && self.null_keys == Nulls::Drop)
+        {
+            ctx.drop_record();
+            return Ok(());
+        }
+        let row = if null_key {
+            None
+        } else {
+            self.rows.get(ctx, self.node, &record.key)?
+        };
+        let Record {
+            key,
+            value,
+            timestamp,
+            headers,
+        } = record;
+        let row = row.map(|row| row.value);
+        match ctx.call(self.node, || (self.join)(&key, value, row))?.flatten() {
+            Some(value) => self.out.send(
+                ctx,
+                Record {
+                    key,
+                    value,
+                    timestamp,
+                    headers,
+                },
+            ),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `repartition`, and the implied one: through a topic of the app, so that equal keys meet in one task.
+
+use std::sync::Arc;
+
+use tidemill_data::{Data, Headers, Place, Wire};
+
+use crate::{
+    KStream, Record, TopicRole,
+    context::Context,
+    edge::{Edge, Flow, Outlet},
+    graph::NodeKind,
+    stream::Repartitioned,
+};
+
+use super::{
+    named_by_place,
+    sink::Writer,
+    source::{NullKeys, read, source},
+};
+
+impl<K: Data, V: Data> KStream<K, V> {
+    /// Sends the stream through a topic of the app, so that records of equal keys meet in one task. Grouping, tables
+    /// and joins do this by themselves after a change of key.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).repartition("by-user").to(&IN);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn repartition(self, name: &str) -> Self {
+        self.repartition_as(Some(name), None)
+    }
+
+    /// As [`repartition`](Self::repartition), with a number of partitions that differs from that of the topics read.
+    pub fn repartition_into(self, name: &str, partitions: u32) -> Self {
+        self.repartition_as(Some(name), Some(partitions))
+    }
+
+    /// As [`repartition`](Self::repartition), with a name made from the place in the program, which changes when
+    /// operators are added before it.
+    pub fn repartition_unnamed(self) -> Self {
+        self.repartition_as(None, None)
+    }
+
+    fn repartition_as(self, name: Option<&str>, partitions: Option<u32>) -> Self {
+        let (key, value) = (self.key_wire(), self.value_wire());
+        // Kafka Streams makes this name in any case.
+        let made = self.builder.lock().name("KSTREAM-REPARTITION-");
+        let name = name.map_or(made, str::to_owned);
+        self.through(&Through {
+            name: &name,
+            key,
+            value,
+            null_keys: Nulls::Drop,
+            partitions,
+        })
+    }
+}
+
+/// What becomes of records without a key before a repartition topic.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nulls {
+    /// They are dropped, uncounted: they would never match.
+    Drop,
+    /// They are kept, for left and outer joins.
+    Keep,
+}
+
+/// A way through a repartition topic.
+pub(crate) struct Through<'a, K, V> {
+    pub(crate) name: &'a str,
+    pub(crate) key: Wire<K>,
+    pub(crate) value: Wire<V>,
+    pub(crate) null_keys: Nulls,
+    pub(crate) partitions: Option<u32>,
+}
+
+impl<K: 'static, V: 'static> KStream<K, V> {
+    /// The stream behind a repartition topic.
+    pub(crate) fn through(self, way: &Through<'_, K, V>) -> Self {
+        let name = if way.name.ends_with("-repartition") {
+            way.name.to_owned()
+        } else {
+            format!("{}-repartition", way.name)
+        };
+        let mut graph = self.builder.lock();
+        let made = [
+            graph.name("KSTREAM-SINK-"),
+            graph.name("KSTREAM-FILTER-"),
+            graph.name("KSTREAM-SOURCE-"),
+        ];
+        let given = ["sink", "filter", "source"].map(|part| format!("{name}-{part}"));
+        let [sink_name, filter_name, source_name] = if named_by_place(way.name) { made } else { given };
+        let role = TopicRole::Repartition {
+            partitions: way.partitions,
+        };
+        let topic = graph.topic(&name, role);
+        let filter = graph.add(filter_name, NodeKind::Processor, &[self.node]);
+        let sink = graph.add(sink_name, NodeKind::Sink(Some(topic)), &[filter]);
+        let cluster_name = format!("{}-{name}", graph.app);
+        drop(graph);
+        let writer = Writer {
+            node: sink,
+            topic,
+            name: cluster_name.clone(),
+            key: way.key.clone(),
+            value: way.value.clone(),
+            choose: None::<fn(&K, &V) -> i32>,
+        };
+        let keys = WithKeys {
+            key: way.key.clone(),
+            topic: cluster_name,
+            null_keys: way.null_keys,
+            writer,
+        };
+        self.outlet.attach(filter.0, Arc::new(keys));
+        let outlet = Outlet::like(&self.outlet);
+        let node = source(&self.builder, Some(source_name), &[(&name, role)]);
+        read(
+            &self.builder,
+            node,
+            &way.key,
+            &way.value,
+            &outlet,
+            NullKeys::Decode,
+        );
+        let (key, value) = (Some(way.key.clone()), Some(way.value.clone()));
+        KStream {
+            key,
+            value,
+            ..KStream::new(self.builder, node, outlet)
+        }
+    }
+
+    /// The stream with equal keys together, for a join: as it is, or behind a topic that joins on this stream share.
+    pub(crate) fn together(self, key: Wire<K>, value: Wire<V>, null_keys: Nulls) -> Self {
+        if !self.key_changed {
+            return self;
+        }
+        if let Some(Repartitioned { node, outlet }) = self.shared_repartition() {
+            let mut graph = self.builder.lock();
+            (0..3).for_each(|_| graph.skip_name());
+            drop(graph);
+            return KStream {
+                key: Some(key),
+                value: Some(value),
+                ..KStream::new(self.builder, node, outlet)
+            };
+        }
+        let name = self.builder.lock().node(self.node).name.clone();
+        let shared = Arc::clone(&self.repartitioned);
+        let stream = self.through(&Through {
+            name: &name,
+            key,
+            value,
+            null_keys,
+            partitions: None,
+        });
+        let repartitioned = Repartitioned {
+            node: stream.node,
+            outlet: Arc::clone(&stream.outlet),
+        };
+        *shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(repartitioned);
+        stream
+    }
+}
+
+struct WithKeys<K, V> {
+    key: Wire<K>,
+    topic: String,
+    null_keys: Nulls,
+    writer: Writer<K, V, fn(&K, &V) -> i32>,
+}
+
+impl<K: 'static, V: 'static> Edge<K, V> for WithKeys<K, V> {
+    fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
+        let none = Headers::new();
+        if self.null_keys == Nulls::Drop && self.key.is_null(Place::key(&self.topic, &none), &record.key) {
+            return Ok(());
+        }
+        self.writer.send(ctx, record)
+    }
+}

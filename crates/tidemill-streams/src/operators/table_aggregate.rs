@@ -1,0 +1,276 @@
+//! `count`, `reduce`, `aggregate` of a grouped table: rows come with an adder and go with a subtractor.
+
+use std::sync::Arc;
+
+use tidemill_data::{Data, Stamped, Wire};
+use tidemill_store::StoreKind;
+
+use crate::{
+    Change, KGroupedTable, KTable, Materialized, Record, TopicRole,
+    context::Context,
+    edge::{Edge, Flow, Outlet},
+    failure::Halt,
+    graph::{NodeId, NodeKind},
+    grouped::{Wanted, stored_table},
+    table_store::{TableStore, Written},
+};
+
+use super::{
+    group_table::ChangeFormat,
+    sink::Writer,
+    source::{NullKeys, read, source},
+};
+
+impl<K: 'static, V: 'static> KGroupedTable<K, V> {
+    /// Counts the rows of each group.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const CITIES: Topic<String, String> = Topic::new("cities");
+    /// # const INHABITANTS: StoreName<String, i64> = StoreName::new("inhabitants");
+    /// # let app = App::new("docs");
+    /// app.table(&CITIES).group_by(|user, city| (city, user.clone())).count(&INHABITANTS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn count(self, store: impl Into<Materialized<K, i64>>) -> KTable<K, i64> {
+        let first = || Some(0);
+        let add = |_: &K, _, count: Option<i64>| Some(count.unwrap_or(0) + 1);
+        let subtract = |_: &K, _, count: Option<i64>| Some(count.unwrap_or(0) - 1);
+        self.aggregated("KTABLE-AGGREGATE-", store.into(), first, add, subtract)
+    }
+
+    /// Combines the values of each group; the first is taken as it is.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const BALANCES: Topic<String, i64> = Topic::new("balances");
+    /// # const BY_BRANCH: StoreName<String, i64> = StoreName::new("by-branch");
+    /// # let app = App::new("docs");
+    /// app.table(&BALANCES)
+    ///     .group_by(|account, balance| (account.split('-').next().unwrap_or("").to_owned(), balance))
+    ///     .reduce(&BY_BRANCH, |sum, new| sum + new, |sum, old| sum - old);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn reduce(
+        self,
+        store: impl Into<Materialized<K, V>>,
+        add: impl Fn(V, V) -> V + Send + Sync + 'static,
+        subtract: impl Fn(V, V) -> V + Send + Sync + 'static,
+    ) -> KTable<K, V> {
+        let add = move |_: &K, new, row: Option<V>| match row {
+            Some(row) => Some(add(row, new)),
+            None => Some(new),
+        };
+        let subtract = move |_: &K, old, row: Option<V>| row.map(|row| subtract(row, old));
+        self.aggregated("KTABLE-REDUCE-", store.into(), || None, add, subtract)
+    }
+
+    /// Works rows into and out of the row of their group, which begins as `A::default()`.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const BALANCES: Topic<String, i64> = Topic::new("balances");
+    /// # const TOTAL: StoreName<String, i64> = StoreName::new("total");
+    /// # let app = App::new("docs");
+    /// app.table(&BALANCES).group_by(|_, balance| ("all".to_owned(), balance)).aggregate(
+    ///     &TOTAL,
+    ///     |_, new, total| *total += new,
+    ///     |_, old, total| *total -= old,
+    /// );
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn aggregate<A: Default + 'static>(
+        self,
+        store: impl Into<Materialized<K, A>>,
+        add: impl Fn(&K, V, &mut A) + Send + Sync + 'static,
+        subtract: impl Fn(&K, V, &mut A) + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        let add = move |key: &K, value, row: Option<A>| {
+            let mut row = row.unwrap_or_default();
+            add(key, value, &mut row);
+            Some(row)
+        };
+        let subtract = move |key: &K, value, row: Option<A>| {
+            let mut row = row?;
+            subtract(key, value, &mut row);
+            Some(row)
+        };
+        self.aggregate_option(store, || Some(A::default()), add, subtract)
+    }
+
+    /// As [`aggregate`](Self::aggregate), for rows that may go: a row begins as what `first` gives, and `None` deletes
+    /// it.
+    pub fn aggregate_option<A: 'static>(
+        self,
+        store: impl Into<Materialized<K, A>>,
+        first: impl Fn() -> Option<A> + Send + Sync + 'static,
+        add: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
+        subtract: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        self.aggregated("KTABLE-AGGREGATE-", store.into(), first, add, subtract)
+    }
+
+    fn aggregated<A: 'static>(
+        self,
+        prefix: &str,
+        materialized: Materialized<K, A>,
+        first: impl Fn() -> Option<A> + Send + Sync + 'static,
+        add: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
+        subtract: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        let builder = self.builder.clone();
+        let mut graph = builder.lock();
+        let index = materialized.declare(&mut graph, "KTABLE-AGGREGATE-", StoreKind::Timestamped, true);
+        let store = TableStore::new(&graph, index, materialized.key, materialized.value);
+        drop(graph);
+        let (parent, changes) = self.through(&store.name);
+        let (out, old) = (Outlet::new(), Wanted::default());
+        let node = builder.attach(prefix, parent, &changes, |node| TableAggregate {
+            node,
+            store: store.clone(),
+            first,
+            add,
+            subtract,
+            old: old.clone(),
+            out: Arc::clone(&out),
+        });
+        stored_table(builder, node, out, store, old)
+    }
+
+    /// The changes behind the repartition topic of this grouping.
+    fn through(self, store: &str) -> (NodeId, Arc<Outlet<K, Change<V>>>) {
+        let name = format!("{store}-repartition");
+        let role = TopicRole::Repartition { partitions: None };
+        let mut graph = self.builder.lock();
+        let (sink_name, source_name) = (graph.name("KSTREAM-SINK-"), graph.name("KSTREAM-SOURCE-"));
+        let topic = graph.topic(&name, role);
+        let node = graph.add(sink_name, NodeKind::Sink(Some(topic)), &[self.node]);
+        let cluster_name = format!("{}-{name}", graph.app);
+        drop(graph);
+        let value = Wire::given(ChangeFormat(self.value));
+        let choose = None::<fn(&K, &Change<V>) -> i32>;
+        let (key, wire) = (self.key.clone(), value.clone());
+        let writer = Writer {
+            node,
+            topic,
+            name: cluster_name,
+            key,
+            value: wire,
+            choose,
+        };
+        self.outlet.attach(node.0, Arc::new(writer));
+        let outlet = Outlet::new();
+        let node = source(&self.builder, Some(source_name), &[(&name, role)]);
+        read(&self.builder, node, &self.key, &value, &outlet, NullKeys::Drop);
+        (node, outlet)
+    }
+}
+
+impl<K: 'static, V: Data> KGroupedTable<K, Option<V>> {
+    /// As [`reduce`](Self::reduce), for values that may be null: `None` deletes the row.
+    pub fn reduce_option(
+        self,
+        store: impl Into<Materialized<K, V>>,
+        add: impl Fn(V, V) -> Option<V> + Send + Sync + 'static,
+        subtract: impl Fn(V, V) -> Option<V> + Send + Sync + 'static,
+    ) -> KTable<K, V> {
+        let add = move |_: &K, new: Option<V>, row: Option<V>| match (row, new) {
+            (Some(row), Some(new)) => add(row, new),
+            (row, new) => new.or(row),
+        };
+        let subtract = move |_: &K, old: Option<V>, row: Option<V>| subtract(row?, old?);
+        self.aggregated("KTABLE-REDUCE-", store.into(), || None, add, subtract)
+    }
+}
+
+struct TableAggregate<K, A, I, F, G> {
+    node: NodeId,
+    store: TableStore<K, A>,
+    first: I,
+    add: F,
+    subtract: G,
+    old: Wanted,
+    out: Arc<Outlet<K, Change<A>>>,
+}
+
+impl<K: 'static, V: 'static, A: 'static, I, F, G> Edge<K, Change<V>> for TableAggregate<K, A, I, F, G>
+where
+    I: Fn() -> Option<A> + Send + Sync,
+    F: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+    G: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+{
+    fn send(&self, ctx: &mut Context, record: Record<K, Change<V>>) -> Flow {
+        let Some(key) = self.store.key_bytes(ctx, self.node, &record)? else {
+            return Ok(());
+        };
+        let changed = self.change(ctx, &key, record);
+        ctx.key = key;
+        match changed? {
+            Some(record) => self.out.send(ctx, record),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<K: 'static, A: 'static, I, F, G> TableAggregate<K, A, I, F, G> {
+    fn change<V>(
+        &self,
+        ctx: &mut Context,
+        key_bytes: &[u8],
+        record: Record<K, Change<V>>,
+    ) -> Result<Option<Record<K, Change<A>>>, Halt>
+    where
+        I: Fn() -> Option<A> + Send + Sync,
+        F: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+        G: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+    {
+        let Record {
+            key,
+            value: change,
+            timestamp,
+            headers,
+        } = record;
+        let (row, timestamp) = match self.store.get(ctx, key_bytes)? {
+            Some(Stamped {
+                value,
+                timestamp: before,
+            }) => (Some(value), timestamp.max(before)),
+            None => (None, timestamp),
+        };
+        let had_row = row.is_some();
+        let worked_in = ctx.call(self.node, || {
+            let row = match (row, change.old) {
+                (Some(row), Some(old)) => (self.subtract)(&key, old, Some(row)),
+                (row, _) => row,
+            };
+            match change.new {
+                Some(new) => (self.add)(&key, new, row.or_else(&self.first)),
+                None => row,
+            }
+        })?;
+        let Some(new) = worked_in else { return Ok(None) };
+        let old = if self.old.is_set() && had_row {
+            self.store.get(ctx, key_bytes)?
+        } else {
+            None
+        };
+        let new = match self
+            .store
+            .put(ctx, self.node, key_bytes, new.as_ref(), timestamp)?
+        {
+            Written::Row => new,
+            Written::Removed => None,
+            Written::Failed => return Ok(None),
+        };
+        let old = old.map(|row| row.value);
+        Ok(Some(Record {
+            key,
+            value: Change::new(new, old),
+            timestamp,
+            headers,
+        }))
+    }
+}

@@ -1,0 +1,307 @@
+//! `Topology`: what a program composed, cut into subtopologies at its internal topics. Immutable, shared by all tasks.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use tidemill_store::{StoreKind, StoreSpec};
+
+use crate::{
+    Policy, TopicIndex, TopicRole,
+    graph::{Entry, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl, StoreIndex, TopicDecl},
+};
+
+/// A program that cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the topology cannot run: {}", problems.join("; "))]
+pub struct TopologyError {
+    /// Everything that is wrong.
+    pub problems: Vec<String>,
+}
+
+/// Something that works, and will hurt later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lint {
+    /// A store whose name comes from its place in the program: adding an operator before it loses its state.
+    UnnamedStore {
+        /// The store.
+        store: String,
+    },
+    /// A repartition topic whose name comes from its place in the program: adding an operator before it leaves
+    /// records behind in the old one.
+    UnnamedRepartition {
+        /// The topic.
+        topic: String,
+    },
+    /// One operator's records go through several repartition topics that hold the same.
+    RepartitionedTwice {
+        /// The operator whose records they are.
+        operator: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// These topics must have the same number of partitions, because one operator joins them.
+    Copartitioned {
+        /// The operator.
+        operator: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnnamedStore { store } => write!(
+                f,
+                "store {store} has no name of its own: name it, or a later change of the program loses its state"
+            ),
+            Self::UnnamedRepartition { topic } => write!(
+                f,
+                "repartition topic {topic} has no name of its own: name it, or a later change of the program leaves records behind in it"
+            ),
+            Self::RepartitionedTwice { operator, topics } => write!(
+                f,
+                "the records of {operator} go through {} repartition topics: {}; repartition once before them",
+                topics.len(),
+                topics.join(", ")
+            ),
+            Self::Copartitioned { operator, topics } => write!(
+                f,
+                "{operator} needs the same number of partitions in {}",
+                topics.join(", ")
+            ),
+        }
+    }
+}
+
+/// A topic the app makes for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InternalTopic {
+    /// Its name on the cluster.
+    pub name: String,
+    /// How many partitions were asked for; without a number, as many as the subtopology has tasks.
+    pub partitions: Option<u32>,
+    /// Its settings, with Kafka's names.
+    pub config: BTreeMap<&'static str, String>,
+    /// The store whose changelog it is.
+    pub store: Option<String>,
+}
+
+/// A part of the topology that runs in one task per partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subtopology {
+    /// Topics of others that it reads, by their names on the cluster.
+    pub source_topics: Vec<String>,
+    /// The app's repartition topics that it reads.
+    pub repartition_sources: Vec<InternalTopic>,
+    /// The app's repartition topics that it writes.
+    pub repartition_sinks: Vec<InternalTopic>,
+    /// Topics of others that it writes.
+    pub sink_topics: Vec<String>,
+    /// The changelogs of its stores.
+    pub changelogs: Vec<InternalTopic>,
+    /// Its stores, in the order in which a task's database has them.
+    pub stores: Vec<String>,
+    pub(crate) nodes: Vec<NodeId>,
+}
+
+/// One store, as the topology declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreView {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub kind: StoreKind,
+    /// Which subtopology it belongs to.
+    pub subtopology: usize,
+}
+
+/// What a program composed.
+pub struct Topology {
+    pub(crate) app: String,
+    pub(crate) policy: Policy,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) topics: Vec<TopicDecl>,
+    pub(crate) cluster_names: Vec<String>,
+    pub(crate) stores: Vec<StoreDecl>,
+    pub(crate) subtopologies: Vec<Subtopology>,
+    // By the position of a topic: what reads it, in the order of the program.
+    pub(crate) entries: Vec<Vec<(NodeId, Arc<dyn Entry>)>>,
+    pub(crate) slots: Vec<(NodeId, MakeSlot)>,
+    pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
+    pub(crate) emit_interval_ms: i64,
+    copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
+}
+
+impl Topology {
+    pub(crate) fn build(graph: &mut Graph) -> Result<Self, TopologyError> {
+        let (nodes, merged) = crate::physical::merge_sources(graph);
+        if !graph.problems.is_empty() {
+            return Err(TopologyError {
+                problems: graph.problems.clone(),
+            });
+        }
+        graph.built = true;
+        let cluster_names = graph
+            .topics
+            .iter()
+            .map(|topic| cluster_name(&graph.app, topic))
+            .collect();
+        let mut topology = Self {
+            app: graph.app.clone(),
+            policy: graph.policy.clone(),
+            nodes,
+            topics: graph.topics.clone(),
+            cluster_names,
+            stores: graph.stores.clone(),
+            subtopologies: Vec::new(),
+            entries: crate::physical::entries(graph),
+            slots: graph.slots.clone(),
+            punctuated: graph.punctuated.clone(),
+            emit_interval_ms: graph.emit_interval_ms,
+            copartitioned: Vec::new(),
+        };
+        topology.copartitioned = graph
+            .copartitioned
+            .iter()
+            .map(|(node, sources)| (*node, topology.topics_of(sources)))
+            .collect();
+        topology.subtopologies = crate::physical::cut(&topology, &merged);
+        Ok(topology)
+    }
+
+    fn topics_of(&self, sources: &[NodeId]) -> Vec<TopicIndex> {
+        let kinds = sources
+            .iter()
+            .filter_map(|source| self.nodes.get(source.0))
+            .map(|node| &node.kind);
+        let mut topics: Vec<TopicIndex> = kinds
+            .filter_map(|kind| {
+                if let NodeKind::Source(topics) = kind {
+                    Some(topics.clone())
+                } else {
+                    None
+                }
+            })
+            .flatten()
+            .collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    /// The app's name.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// The parts, in Kafka Streams' order.
+    #[must_use]
+    pub fn subtopologies(&self) -> &[Subtopology] {
+        &self.subtopologies
+    }
+
+    /// All topics that the program names or makes, but changelogs, by their names on the cluster.
+    #[must_use]
+    pub fn topics(&self) -> &[String] {
+        &self.cluster_names
+    }
+
+    /// A topic by its name on the cluster.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<TopicIndex> {
+        let at = self.cluster_names.iter().position(|known| known == name)?;
+        u32::try_from(at).ok().map(TopicIndex)
+    }
+
+    /// The name of a topic on the cluster.
+    #[must_use]
+    pub fn topic_name(&self, topic: TopicIndex) -> String {
+        self.place_name(topic).to_owned()
+    }
+
+    pub(crate) fn place_name(&self, topic: TopicIndex) -> &str {
+        self.cluster_names
+            .get(topic.position())
+            .expect("topic indexes come from this topology")
+    }
+
+    /// All stores.
+    #[must_use]
+    pub fn stores(&self) -> Vec<StoreView> {
+        let parts = self.subtopologies.iter().enumerate();
+        parts
+            .flat_map(|(subtopology, part)| {
+                part.stores.iter().filter_map(move |name| {
+                    let (_, decl) = self.store(name)?;
+                    Some(StoreView {
+                        name: name.clone(),
+                        kind: decl.spec.kind,
+                        subtopology,
+                    })
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) fn store(&self, name: &str) -> Option<(StoreIndex, &StoreDecl)> {
+        let found = self
+            .stores
+            .iter()
+            .enumerate()
+            .find(|(_, store)| store.spec.name == name);
+        found.map(|(at, decl)| (StoreIndex(at), decl))
+    }
+
+    /// The specifications of the stores of these subtopologies, as a task's database is opened with them.
+    #[must_use]
+    pub fn store_specs(&self, subtopologies: &[usize]) -> Vec<StoreSpec> {
+        let parts = subtopologies
+            .iter()
+            .filter_map(|part| self.subtopologies.get(*part));
+        parts
+            .flat_map(|part| &part.stores)
+            .filter_map(|name| self.store(name).map(|(_, decl)| decl.spec.clone()))
+            .collect()
+    }
+
+    /// Groups of topics that must have equal numbers of partitions, by their names on the cluster.
+    #[must_use]
+    pub fn copartitioned_topics(&self) -> Vec<Vec<String>> {
+        let groups = self.copartitioned.iter().filter(|(_, topics)| topics.len() > 1);
+        groups
+            .map(|(_, topics)| topics.iter().map(|topic| self.topic_name(*topic)).collect())
+            .collect()
+    }
+
+    /// What works now and will hurt later.
+    #[must_use]
+    pub fn lints(&self) -> Vec<Lint> {
+        crate::physical::lints(self, &self.copartitioned)
+    }
+
+    /// Kafka Streams' text for this topology.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        crate::describe::describe(self)
+    }
+
+    pub(crate) fn node_name(&self, node: NodeId) -> &str {
+        self.nodes.get(node.0).map_or("", |node| &node.name)
+    }
+
+    pub(crate) fn policy_of(&self, node: NodeId) -> &Policy {
+        self.nodes
+            .get(node.0)
+            .and_then(|node| node.policy.as_ref())
+            .unwrap_or(&self.policy)
+    }
+}
+
+fn cluster_name(app: &str, topic: &TopicDecl) -> String {
+    match topic.role {
+        TopicRole::External => topic.name.clone(),
+        TopicRole::Repartition { .. } => format!("{app}-{}", topic.name),
+    }
+}
