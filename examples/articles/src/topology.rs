@@ -11,7 +11,7 @@ use crate::clean::clean;
 use crate::matcher::Matcher;
 use crate::model::{Article, ArticleId};
 use crate::progress::Progress;
-use crate::standing::{Change, Comparison};
+use crate::standing::{Change, Comparison, Versions};
 use crate::topics::{
     APPLICATION, ARTICLES, BUCKETS, CLICKS, DEAD_LETTERS, PROFILES, RAW_ITEMS, RECOMMENDATIONS, RECOMMENDED,
     ROUNDS, STANDINGS, VERSIONS,
@@ -19,7 +19,8 @@ use crate::topics::{
 
 /// The whole pipeline from `raw-items` and `clicks` to `articles` and `recommendations`.
 pub fn topology(matcher: Arc<Matcher>, progress: Arc<Progress>) -> App {
-    let app = App::new(APPLICATION).on_error(Policy::DeadLetter(DEAD_LETTERS.to_owned()));
+    let app = App::new(APPLICATION);
+    app.on_error(Policy::DeadLetter(DEAD_LETTERS.to_owned()));
     let fullest = fullest_versions(&app, progress.clone());
     let verdicts = verdicts(&fullest);
     publish(&fullest, verdicts, progress.clone());
@@ -28,9 +29,12 @@ pub fn topology(matcher: Arc<Matcher>, progress: Arc<Progress>) -> App {
 }
 
 /// Cleans the items and keeps one version for every address: exact duplicates end here.
-fn fullest_versions(app: &App, progress: Arc<Progress>) -> KTable<ArticleId, crate::standing::Versions> {
+fn fullest_versions(app: &App, progress: Arc<Progress>) -> KTable<ArticleId, Versions> {
     app.stream(&RAW_ITEMS)
-        .try_map(|_address, item| clean(item).map(|article| (article.id.clone(), article)))
+        .try_map(|_address, item| {
+            let article = clean(item)?;
+            Ok((article.id.clone(), article))
+        })
         .group_by_key()
         .aggregate(&VERSIONS, move |_id, article: Article, versions| {
             progress.item_cleaned(versions.best.is_some());
@@ -39,7 +43,7 @@ fn fullest_versions(app: &App, progress: Arc<Progress>) -> KTable<ArticleId, cra
 }
 
 /// Brings together the articles that share a band, and judges each pair where both texts are at hand.
-fn verdicts(fullest: &KTable<ArticleId, crate::standing::Versions>) -> KStream<ArticleId, Change> {
+fn verdicts(fullest: &KTable<ArticleId, Versions>) -> KStream<ArticleId, Change> {
     fullest
         .to_stream()
         .flat_map(|id, versions| {
@@ -76,7 +80,7 @@ fn verdicts(fullest: &KTable<ArticleId, crate::standing::Versions>) -> KStream<A
 
 /// Publishes every article that repeats no senior one, and withdraws those that turn out to.
 fn publish(
-    fullest: &KTable<ArticleId, crate::standing::Versions>,
+    fullest: &KTable<ArticleId, Versions>,
     verdicts: KStream<ArticleId, Change>,
     progress: Arc<Progress>,
 ) {
