@@ -16,24 +16,33 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tidemill::Running;
+use tidemill::runtime::StoreQuery;
 use tokio::net::TcpListener;
 
 use crate::matcher::Matcher;
-use crate::model::{ArticleId, ReaderId};
+use crate::model::{Article, ArticleId, ReaderId, Recommendations};
+use crate::standing::Standing;
 use crate::topics::{RECOMMENDED, STANDINGS};
 
 const SIMILAR_MAX: usize = 10;
 
 /// What the answers come from.
-#[derive(Clone)]
 pub struct Api {
-    /// The application with its stores.
-    pub running: Arc<Running>,
-    /// The text index.
-    pub matcher: Arc<Matcher>,
+    recommended: StoreQuery<ReaderId, Recommendations>,
+    standings: StoreQuery<ArticleId, Standing>,
+    matcher: Arc<Matcher>,
 }
 
 impl Api {
+    /// Answers from the stores of a running application, and from the text index.
+    pub fn new(running: &Running, matcher: Arc<Matcher>) -> Self {
+        Self {
+            recommended: running.store(&RECOMMENDED),
+            standings: running.store(&STANDINGS),
+            matcher,
+        }
+    }
+
     /// Listens, and serves from then on for as long as the program runs.
     pub async fn start(self, address: SocketAddr) -> std::io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
@@ -42,13 +51,13 @@ impl Api {
             .route("/readers/{id}/recommendations", get(recommendations))
             .route("/articles/{id}", get(article))
             .route("/articles/{id}/similar", get(similar))
-            .with_state(self);
+            .with_state(Arc::new(self));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(address)
     }
 }
 
-async fn recommendations(State(api): State<Api>, Path(reader): Path<String>) -> Answer {
+async fn recommendations(State(api): State<Arc<Api>>, Path(reader): Path<String>) -> Answer {
     let reader = ReaderId(reader);
     let Some(list) = api
         .running
@@ -62,7 +71,7 @@ async fn recommendations(State(api): State<Api>, Path(reader): Path<String>) -> 
     Ok(Json(json!({ "reader": reader, "recommendations": list.items })))
 }
 
-async fn article(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+async fn article(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer {
     let id = ArticleId(id);
     let standing = api
         .running
@@ -77,7 +86,7 @@ async fn article(State(api): State<Api>, Path(id): Path<String>) -> Answer {
     Ok(Json(json!({ "article": article, "repeats": standing.repeats })))
 }
 
-async fn similar(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer {
     let id = ArticleId(id);
     let catalogue = api.matcher.catalogue();
     let Some(found) = catalogue
@@ -86,7 +95,7 @@ async fn similar(State(api): State<Api>, Path(id): Path<String>) -> Answer {
     else {
         return Err(not_found(format!("the index has no article {id}")));
     };
-    let line = |(article, score): &(&crate::model::Article, f32)| json!({ "article": article.id, "title": article.title, "url": article.url, "score": score });
+    let line = |(article, score): &(&Article, f32)| json!({ "article": article.id, "title": article.title, "url": article.url, "score": score });
     Ok(Json(
         json!({ "article": id, "similar": found.iter().map(line).collect::<Vec<_>>() }),
     ))

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tidemill::client::{Produced, Producer, Sent};
-use tidemill::{Header, Headers, Topic};
+use tidemill::data::Header;
+use tidemill::{Headers, Topic};
 
 use crate::corpus::{LineError, read_articles, read_clicks};
 use crate::cursors::{Cursor, Cursors};

@@ -10,9 +10,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use tidemill::broker::{Broker, BrokerConfig};
 use tidemill::client::{Admin, Produced, Producer};
-use tidemill::{Broker, BrokerConfig, Config, Running};
+use tidemill::{Config, ConfigError, Running, Start, State};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::api::Api;
@@ -30,6 +31,8 @@ use crate::report::{Report, dead_letters};
 use crate::topics::{PROFILES, ROUNDS, STANDINGS};
 use crate::{feed_sources, quiet, sample, topics, topology};
 
+const THREADS: usize = 2;
+const SESSION_TIMEOUT_MS: u32 = 3_000;
 // How often to look whether everything has gone through.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 // How often the progress line looks at the clock.
@@ -64,7 +67,7 @@ struct Pipeline {
     bootstrap: String,
     admin: Admin,
     producer: Producer,
-    running: Arc<Running>,
+    running: Running,
     matcher: Arc<Matcher>,
     progress: Arc<Progress>,
     intake: Intake,
@@ -152,9 +155,19 @@ impl Pipeline {
     /// Waits until all that was sent has gone through.
     async fn quiet(&self) -> Result<()> {
         while quiet::waiting(&self.admin).await? > 0 {
-            self.running.check()?;
+            self.check()?;
             sleep(LOOK_INTERVAL).await;
         }
+        Ok(())
+    }
+
+    // Without this, a pipeline that stopped at an error would be waited for without end.
+    fn check(&self) -> Result<()> {
+        let state = self.running.state();
+        ensure!(
+            !matches!(state, State::Error | State::NotRunning),
+            "the pipeline stopped by itself ({state:?})"
+        );
         Ok(())
     }
 
@@ -218,12 +231,23 @@ impl Pipeline {
                 interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
                 _ = feeds.tick() => self.intake.feeds(&self.feeds).await?,
                 _ = rounds.tick() => {
-                    self.running.check()?;
+                    self.check()?;
                     self.round().await?;
                 }
             }
         }
     }
+}
+
+fn config(bootstrap: &str, data_dir: &Path) -> Result<Config, ConfigError> {
+    let config = Config::new()
+        .bootstrap_servers(bootstrap)
+        .state_dir(data_dir.join("state"));
+    // A start after a crash waits this long until the group gives up the member that died.
+    config
+        .set("num.stream.threads", THREADS)?
+        .set("session.timeout.ms", SESSION_TIMEOUT_MS)?
+        .set("heartbeat.interval.ms", SESSION_TIMEOUT_MS / 3)
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

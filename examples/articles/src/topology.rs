@@ -63,7 +63,7 @@ fn verdicts(fullest: &KTable<ArticleId, Versions>) -> KStream<ArticleId, Change>
                 .map(|pair| (pair.senior.clone(), pair))
         })
         .join_table(fullest, |_senior, pair, versions| {
-            versions.best.clone().map(|senior| Comparison {
+            versions.best.map(|senior| Comparison {
                 junior: pair.junior,
                 senior,
             })

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use futures::StreamExt;
+use tidemill::broker::{Broker, BrokerConfig};
 use tidemill::client::{Admin, Consumer, From, TopicPartition};
-use tidemill::{Broker, BrokerConfig};
 use tidemill_articles::model::{ArticleId, ReaderId, Recommendations};
 use tidemill_articles::topics::RECOMMENDATIONS;
 
