@@ -238,7 +238,8 @@ fn changelog(app: &str, store: &StoreDecl) -> InternalTopic {
 
 fn retention_ms(kind: StoreKind) -> Option<i64> {
     match kind {
-        StoreKind::KeyValue | StoreKind::Timestamped => None,
+        StoreKind::KeyValue | StoreKind::Timestamped | StoreKind::Versioned { .. } => None,
+        StoreKind::Window { retention_ms, .. } | StoreKind::Session { retention_ms } => Some(retention_ms),
     }
 }
 
