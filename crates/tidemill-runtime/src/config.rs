@@ -127,7 +127,9 @@ impl Config {
 
     /// Settings from pairs of name and value.
     pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        settings.iter().try_fold(Self::default(), |config, (name, value)| config.set(name, value))
+        settings
+            .iter()
+            .try_fold(Self::default(), |config, (name, value)| config.set(name, value))
     }
 
     /// The cluster's address.
@@ -171,10 +173,15 @@ impl Config {
 
     fn set_client(&mut self, given: &Given<'_>) -> Result<(), ConfigError> {
         let known = CLIENT_SETTINGS.contains(&given.name)
-            || CLIENT_PREFIXES.iter().any(|p| given.name.starts_with(p) && given.name.len() > p.len());
+            || CLIENT_PREFIXES
+                .iter()
+                .any(|p| given.name.starts_with(p) && given.name.len() > p.len());
         if !known {
             let nearest = nearest(given.name, SETTINGS.iter().chain(CLIENT_SETTINGS));
-            return Err(ConfigError::Unknown { name: given.name.into(), nearest: nearest.map(str::to_owned) });
+            return Err(ConfigError::Unknown {
+                name: given.name.into(),
+                nearest: nearest.map(str::to_owned),
+            });
         }
         self.client.insert(given.name.into(), given.text.into());
         Ok(())
@@ -193,11 +200,18 @@ struct Given<'a> {
 
 impl Given<'_> {
     fn refuse(&self, expected: &'static str) -> ConfigError {
-        ConfigError::Value { name: self.name.into(), value: self.text.into(), expected }
+        ConfigError::Value {
+            name: self.name.into(),
+            value: self.text.into(),
+            expected,
+        }
     }
 
     fn milliseconds(&self) -> Result<Duration, ConfigError> {
-        self.text.parse().map(Duration::from_millis).map_err(|_| self.refuse("milliseconds"))
+        self.text
+            .parse()
+            .map(Duration::from_millis)
+            .map_err(|_| self.refuse("milliseconds"))
     }
 
     fn bytes(&self) -> Result<usize, ConfigError> {
@@ -209,12 +223,20 @@ impl Given<'_> {
         range: std::ops::RangeInclusive<usize>,
         expected: &'static str,
     ) -> Result<usize, ConfigError> {
-        self.text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| self.refuse(expected))
+        self.text
+            .parse()
+            .ok()
+            .filter(|n| range.contains(n))
+            .ok_or_else(|| self.refuse(expected))
     }
 
     fn idle(&self) -> Result<Option<Duration>, ConfigError> {
         // Kafka Streams' −1: take whatever is there, never wait for a partition that lags.
-        if self.text == "-1" { Ok(None) } else { self.milliseconds().map(Some) }
+        if self.text == "-1" {
+            Ok(None)
+        } else {
+            self.milliseconds().map(Some)
+        }
     }
 
     fn replication(&self) -> Result<Option<i16>, ConfigError> {
@@ -226,7 +248,11 @@ impl Given<'_> {
     }
 
     fn one_of(&self, values: &[&str], expected: &'static str) -> Result<(), ConfigError> {
-        if values.contains(&self.text) { Ok(()) } else { Err(self.refuse(expected)) }
+        if values.contains(&self.text) {
+            Ok(())
+        } else {
+            Err(self.refuse(expected))
+        }
     }
 
     fn reset(&self) -> Result<Reset, ConfigError> {
@@ -266,20 +292,39 @@ mod tests {
             refused("comit.interval.ms", "1"),
             "unknown setting `comit.interval.ms`; did you mean `commit.interval.ms`?"
         );
-        assert_eq!(refused("zzzzzzzzzzzzzzzzzzzzzzzz", "1"), "unknown setting `zzzzzzzzzzzzzzzzzzzzzzzz`");
+        assert_eq!(
+            refused("zzzzzzzzzzzzzzzzzzzzzzzz", "1"),
+            "unknown setting `zzzzzzzzzzzzzzzzzzzzzzzz`"
+        );
     }
 
     #[test]
     fn a_value_that_does_not_fit_is_refused_with_what_would() {
-        assert_eq!(refused("num.stream.threads", "0"), r#"setting `num.stream.threads` is "0", expected a number from 1 to 256"#);
-        assert_eq!(refused("processing.guarantee", "exactly"), r#"setting `processing.guarantee` is "exactly", expected `at_least_once`"#);
+        assert_eq!(
+            refused("num.stream.threads", "0"),
+            r#"setting `num.stream.threads` is "0", expected a number from 1 to 256"#
+        );
+        assert_eq!(
+            refused("processing.guarantee", "exactly"),
+            r#"setting `processing.guarantee` is "exactly", expected `at_least_once`"#
+        );
         assert!(refused("replication.factor", "0").contains("a number of replicas"));
     }
 
     #[test]
     fn client_settings_pass_through() {
-        let config = Config::new().set("ssl.ca.location", "ca.pem").unwrap().set("consumer.fetch.min.bytes", 10).unwrap();
-        assert_eq!(config.client.get("ssl.ca.location").map(String::as_str), Some("ca.pem"));
-        assert_eq!(config.client.get("consumer.fetch.min.bytes").map(String::as_str), Some("10"));
+        let config = Config::new()
+            .set("ssl.ca.location", "ca.pem")
+            .unwrap()
+            .set("consumer.fetch.min.bytes", 10)
+            .unwrap();
+        assert_eq!(
+            config.client.get("ssl.ca.location").map(String::as_str),
+            Some("ca.pem")
+        );
+        assert_eq!(
+            config.client.get("consumer.fetch.min.bytes").map(String::as_str),
+            Some("10")
+        );
     }
 }

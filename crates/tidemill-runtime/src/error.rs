@@ -127,6 +127,12 @@ pub enum QueryError {
         /// All names.
         known: Vec<String>,
     },
+    /// The store's rows are of windows or versions, which have no single key.
+    #[error("store {name:?} is not a plain table, so it cannot be read by key")]
+    Kind {
+        /// The name.
+        name: String,
+    },
     /// The store's tasks are not at work: being restored, or stopped.
     #[error("store {name:?} cannot be read while the program is {state}")]
     NotReady {

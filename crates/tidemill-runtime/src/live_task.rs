@@ -3,7 +3,7 @@
 use tidemill_client::{Record, TopicPartition};
 use tidemill_data::Timestamp;
 use tidemill_store::{ChangelogPosition, TopicId};
-use tidemill_streams::{Outputs, OutputTopic, RawRecord, Task, TaskError, TaskId};
+use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskError, TaskId};
 
 use crate::error::RunError;
 
@@ -30,8 +30,16 @@ struct Changelog {
 
 impl LiveTask {
     pub(crate) fn new(task: Task, inputs: Vec<TopicPartition>) -> Self {
-        let input = |partition| Input { partition, caught_up: false, paused: true };
-        Self { task, inputs: inputs.into_iter().map(input).collect(), changelogs: Vec::new() }
+        let input = |partition| Input {
+            partition,
+            caught_up: false,
+            paused: true,
+        };
+        Self {
+            task,
+            inputs: inputs.into_iter().map(input).collect(),
+            changelogs: Vec::new(),
+        }
     }
 
     pub(crate) fn id(&self) -> TaskId {
@@ -39,7 +47,11 @@ impl LiveTask {
     }
 
     pub(crate) fn follow(&mut self, topic: &str, topic_id: TopicId, next_offset: i64) {
-        self.changelogs.push(Changelog { topic: topic.to_owned(), topic_id, next_offset });
+        self.changelogs.push(Changelog {
+            topic: topic.to_owned(),
+            topic_id,
+            next_offset,
+        });
     }
 
     /// Notes that the changelog is at this offset.
@@ -52,7 +64,9 @@ impl LiveTask {
     /// Counts changelog records that were written.
     pub(crate) fn count_sent(&mut self, changelog: &Outputs) {
         for record in changelog.iter() {
-            let OutputTopic::Named(name) = record.topic else { continue };
+            let OutputTopic::Named(name) = record.topic else {
+                continue;
+            };
             if let Some(changelog) = self.changelogs.iter_mut().find(|c| c.topic == name) {
                 changelog.next_offset += 1;
             }
@@ -61,18 +75,28 @@ impl LiveTask {
 
     pub(crate) fn positions(&self, committed_at: Timestamp) -> Vec<(String, ChangelogPosition)> {
         let position = |c: &Changelog| {
-            let position = ChangelogPosition { topic_id: c.topic_id, next_offset: c.next_offset, committed_at };
+            let position = ChangelogPosition {
+                topic_id: c.topic_id,
+                next_offset: c.next_offset,
+                committed_at,
+            };
             (c.topic.clone(), position)
         };
         self.changelogs.iter().map(position).collect()
     }
 
-    pub(crate) fn enqueue(&mut self, partition: &TopicPartition, records: Vec<Record>) -> Result<(), RunError> {
+    pub(crate) fn enqueue(
+        &mut self,
+        partition: &TopicPartition,
+        records: Vec<Record>,
+    ) -> Result<(), RunError> {
         if let Some(input) = self.inputs.iter_mut().find(|input| input.partition == *partition) {
             input.caught_up = false;
         }
         let id = self.id();
-        self.task.enqueue(&partition.topic, records.into_iter().map(raw)).map_err(|e| task_error(id, e))
+        self.task
+            .enqueue(&partition.topic, records.into_iter().map(raw))
+            .map_err(|e| task_error(id, e))
     }
 
     pub(crate) fn caught_up(&mut self, partition: &TopicPartition) {
@@ -84,18 +108,38 @@ impl LiveTask {
     /// How many records may be processed before one input has none left while the cluster may have earlier ones. 0:
     /// wait for that input.
     pub(crate) fn ready(&self, wait_for_lagging: bool) -> usize {
-        let lagging = self.inputs.iter().filter(|input| wait_for_lagging && !input.caught_up);
-        let fewest = lagging.map(|input| self.task.buffered_of(&input.partition.topic)).min();
+        let lagging = self
+            .inputs
+            .iter()
+            .filter(|input| wait_for_lagging && !input.caught_up);
+        let fewest = lagging
+            .map(|input| self.task.buffered_of(&input.partition.topic))
+            .min();
         fewest.unwrap_or(usize::MAX).min(self.task.buffered().0)
     }
 }
 
 /// A record in the form tasks take.
 pub(crate) fn raw(record: Record) -> RawRecord {
-    let Record { offset, timestamp, key, value, headers } = record;
-    RawRecord { offset, timestamp, key, value, headers }
+    let Record {
+        offset,
+        timestamp,
+        key,
+        value,
+        headers,
+    } = record;
+    RawRecord {
+        offset,
+        timestamp,
+        key,
+        value,
+        headers,
+    }
 }
 
 pub(crate) fn task_error(task: TaskId, error: TaskError) -> RunError {
-    RunError::Task { task: task.to_string(), error }
+    RunError::Task {
+        task: task.to_string(),
+        error,
+    }
 }

@@ -33,8 +33,12 @@ pub(crate) fn prepare(
     replication: Option<i16>,
     missing: Missing,
 ) -> Result<Plan, StartError> {
-    let sources: BTreeSet<&str> =
-        topology.subtopologies().iter().flat_map(|part| &part.source_topics).map(String::as_str).collect();
+    let sources: BTreeSet<&str> = topology
+        .subtopologies()
+        .iter()
+        .flat_map(|part| &part.source_topics)
+        .map(String::as_str)
+        .collect();
     let sources: Vec<&str> = sources.into_iter().collect();
     if missing == Missing::Create {
         create_named(topology, transport)?;
@@ -51,15 +55,25 @@ pub(crate) fn prepare(
         return Err(StartError::MissingSources { topics: absent });
     }
     let partitions = resolve(topology, &known)?;
-    let mut plan = Plan { tasks: tasks(topology, &partitions), partitions, topic_ids: BTreeMap::new() };
+    let mut plan = Plan {
+        tasks: tasks(topology, &partitions),
+        partitions,
+        topic_ids: BTreeMap::new(),
+    };
     create_internal(topology, transport, replication, &mut plan)?;
     Ok(plan)
 }
 
 fn create_named(topology: &Topology, transport: &dyn Transport) -> Result<(), StartError> {
     let parts = topology.subtopologies();
-    let names: BTreeSet<&String> = parts.iter().flat_map(|p| p.source_topics.iter().chain(&p.sink_topics)).collect();
-    let spec = |name: &&String| TopicSpec { partitions: None, ..TopicSpec::new(name.as_str(), 1) };
+    let names: BTreeSet<&String> = parts
+        .iter()
+        .flat_map(|p| p.source_topics.iter().chain(&p.sink_topics))
+        .collect();
+    let spec = |name: &&String| TopicSpec {
+        partitions: None,
+        ..TopicSpec::new(name.as_str(), 1)
+    };
     Ok(transport.create(&names.iter().map(spec).collect::<Vec<_>>())?)
 }
 
@@ -67,18 +81,32 @@ fn inputs(topology: &Topology, part: usize) -> Vec<&str> {
     let part = topology.subtopologies().get(part);
     part.map_or_else(Vec::new, |part| {
         let repartitions = part.repartition_sources.iter().map(|topic| topic.name.as_str());
-        part.source_topics.iter().map(String::as_str).chain(repartitions).collect()
+        part.source_topics
+            .iter()
+            .map(String::as_str)
+            .chain(repartitions)
+            .collect()
     })
 }
 
 fn tasks(topology: &Topology, partitions: &BTreeMap<String, i32>) -> Vec<i32> {
-    let most = |part| inputs(topology, part).iter().filter_map(|topic| partitions.get(*topic).copied()).max();
-    (0..topology.subtopologies().len()).map(|part| most(part).unwrap_or(0)).collect()
+    let most = |part| {
+        inputs(topology, part)
+            .iter()
+            .filter_map(|topic| partitions.get(*topic).copied())
+            .max()
+    };
+    (0..topology.subtopologies().len())
+        .map(|part| most(part).unwrap_or(0))
+        .collect()
 }
 
 /// Partition counts of all inputs. A repartition topic without a number takes that of the tasks that write it, or of
 /// the topics it must match.
-fn resolve(topology: &Topology, sources: &BTreeMap<String, i32>) -> Result<BTreeMap<String, i32>, StartError> {
+fn resolve(
+    topology: &Topology,
+    sources: &BTreeMap<String, i32>,
+) -> Result<BTreeMap<String, i32>, StartError> {
     let internal: BTreeMap<&str, &InternalTopic> = topology
         .subtopologies()
         .iter()
@@ -92,17 +120,26 @@ fn resolve(topology: &Topology, sources: &BTreeMap<String, i32>) -> Result<BTree
         let before = matched.clone();
         for group in topology.copartitioned_topics() {
             let count = common_count(&group, &counts, &internal)?;
-            matched.extend(group.iter().filter(|t| is_flexible(t, &internal)).map(|t| (t.clone(), count)));
+            matched.extend(
+                group
+                    .iter()
+                    .filter(|t| is_flexible(t, &internal))
+                    .map(|t| (t.clone(), count)),
+            );
         }
         if matched == before {
             return Ok(counts);
         }
     }
-    Err(StartError::Unresolved { topics: internal.keys().map(|name| (*name).to_owned()).collect() })
+    Err(StartError::Unresolved {
+        topics: internal.keys().map(|name| (*name).to_owned()).collect(),
+    })
 }
 
 fn is_flexible(topic: &str, internal: &BTreeMap<&str, &InternalTopic>) -> bool {
-    internal.get(topic).is_some_and(|topic| topic.partitions.is_none())
+    internal
+        .get(topic)
+        .is_some_and(|topic| topic.partitions.is_none())
 }
 
 fn spread(
@@ -113,10 +150,17 @@ fn spread(
 ) -> Result<BTreeMap<String, i32>, StartError> {
     let mut counts = sources.clone();
     for (name, topic) in internal {
-        let fixed = topic.partitions.and_then(|n| i32::try_from(n).ok()).or_else(|| matched.get(*name).copied());
+        let fixed = topic
+            .partitions
+            .and_then(|n| i32::try_from(n).ok())
+            .or_else(|| matched.get(*name).copied());
         counts.extend(fixed.map(|n| ((*name).to_owned(), n)));
     }
-    let mut open: Vec<&str> = internal.keys().copied().filter(|name| !counts.contains_key(*name)).collect();
+    let mut open: Vec<&str> = internal
+        .keys()
+        .copied()
+        .filter(|name| !counts.contains_key(*name))
+        .collect();
     while !open.is_empty() {
         let before = open.len();
         open.retain(|name| match upstream_count(topology, name, &counts) {
@@ -127,7 +171,9 @@ fn spread(
             None => true,
         });
         if open.len() == before {
-            return Err(StartError::Unresolved { topics: open.iter().map(|name| (*name).to_owned()).collect() });
+            return Err(StartError::Unresolved {
+                topics: open.iter().map(|name| (*name).to_owned()).collect(),
+            });
         }
     }
     Ok(counts)
@@ -153,12 +199,18 @@ fn common_count(
     internal: &BTreeMap<&str, &InternalTopic>,
 ) -> Result<i32, StartError> {
     let count = |topic: &String| counts.get(topic).copied().unwrap_or_default();
-    let firm: Vec<&String> = group.iter().filter(|topic| !is_flexible(topic, internal)).collect();
+    let firm: Vec<&String> = group
+        .iter()
+        .filter(|topic| !is_flexible(topic, internal))
+        .collect();
     let Some(first) = firm.first() else {
         return Ok(group.iter().map(count).max().unwrap_or_default());
     };
     if firm.iter().any(|topic| count(topic) != count(first)) {
-        let topics = firm.iter().map(|topic| ((*topic).clone(), count(topic))).collect();
+        let topics = firm
+            .iter()
+            .map(|topic| ((*topic).clone(), count(topic)))
+            .collect();
         return Err(StartError::NotCopartitioned { topics });
     }
     Ok(count(first))
@@ -176,7 +228,11 @@ fn create_internal(
             let count = plan.partitions.get(&topic.name).copied().unwrap_or(1);
             wanted.insert(&topic.name, (topic, count));
         }
-        wanted.extend(part.changelogs.iter().map(|topic| (topic.name.as_str(), (topic, *tasks))));
+        wanted.extend(
+            part.changelogs
+                .iter()
+                .map(|topic| (topic.name.as_str(), (topic, *tasks))),
+        );
     }
     let names: Vec<&str> = wanted.keys().copied().collect();
     let found = transport.describe(&names)?;
@@ -195,12 +251,23 @@ fn create_internal(
         }
     }
     if !create.is_empty() {
-        tracing::info!("creating internal topics: {}", list(create.iter().map(|t| (&t.name, t.partitions.unwrap_or(1)))));
+        tracing::info!(
+            "creating internal topics: {}",
+            list(create.iter().map(|t| (&t.name, t.partitions.unwrap_or(1))))
+        );
         transport.create(&create)?;
     }
-    let found = if create.is_empty() { found } else { transport.describe(&names)? };
+    let found = if create.is_empty() {
+        found
+    } else {
+        transport.describe(&names)?
+    };
     for (name, found) in names.iter().zip(found) {
-        plan.topic_ids.extend(found.and_then(|topic| topic.id).map(|id| ((*name).to_owned(), id)));
+        plan.topic_ids.extend(
+            found
+                .and_then(|topic| topic.id)
+                .map(|id| ((*name).to_owned(), id)),
+        );
     }
     for (name, (_, count)) in &wanted {
         plan.partitions.insert((*name).to_owned(), *count);
@@ -211,9 +278,15 @@ fn create_internal(
 fn spec(topic: &InternalTopic, partitions: i32, replication: Option<i16>) -> TopicSpec {
     let mut spec = TopicSpec::new(&topic.name, partitions);
     spec.replication = replication;
-    topic.config.iter().fold(spec, |spec, (name, value)| spec.with(*name, value))
+    topic
+        .config
+        .iter()
+        .fold(spec, |spec, (name, value)| spec.with(*name, value))
 }
 
 pub(crate) fn list<'a>(topics: impl Iterator<Item = (&'a String, i32)>) -> String {
-    topics.map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
+    topics
+        .map(|(name, count)| format!("{name} ({count})"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

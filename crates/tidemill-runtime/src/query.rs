@@ -41,19 +41,31 @@ impl Query {
         let mut outcome = Ok(());
         for (id, live) in tasks {
             let stores = live.task.stores();
-            let Some(store) = stores.find(&self.store) else { continue };
+            let Some(store) = stores.find(&self.store) else {
+                continue;
+            };
             if restorer.is_restoring(*id) {
-                outcome = Err(QueryError::NotReady { name: self.store.to_string(), state: State::Rebalancing });
+                outcome = Err(QueryError::NotReady {
+                    name: self.store.to_string(),
+                    state: State::Rebalancing,
+                });
                 continue;
             }
             if let Err(error) = read(stores, store, self.kind, &self.ask, &mut rows) {
-                outcome = Err(QueryError::Store { name: self.store.to_string(), reason: error.to_string() });
+                outcome = Err(QueryError::Store {
+                    name: self.store.to_string(),
+                    reason: error.to_string(),
+                });
             }
         }
         // A row that was found is an answer, even where another task is still being restored.
         let complete = matches!(self.ask, Ask::Key(_)) && !rows.is_empty();
         // Whoever asked may have stopped waiting.
-        let _ = self.reply.send(if complete { Ok(rows) } else { outcome.map(|()| rows) });
+        let _ = self.reply.send(if complete {
+            Ok(rows)
+        } else {
+            outcome.map(|()| rows)
+        });
     }
 }
 
@@ -77,17 +89,22 @@ fn read(
                 found.advance()?;
             }
         }
-        (_, Ask::Key(key)) => {
+        (StoreKind::KeyValue, Ask::Key(key)) => {
             let found = stores.key_value(store).get(key)?;
             rows.extend(found.map(|value| (key.clone(), value.to_vec())));
         }
-        (_, Ask::Range(from, to)) => {
-            let mut found = stores.key_value(store).range(from.as_deref(), to.as_deref(), Direction::Forward)?;
+        (StoreKind::KeyValue, Ask::Range(from, to)) => {
+            let mut found =
+                stores
+                    .key_value(store)
+                    .range(from.as_deref(), to.as_deref(), Direction::Forward)?;
             while let Some((key, value)) = found.entry() {
                 rows.push((key.to_vec(), value.to_vec()));
                 found.advance()?;
             }
         }
+        // `Running::store` refuses the other kinds.
+        _ => {}
     }
     Ok(())
 }
@@ -105,14 +122,23 @@ impl<K: 'static, V: 'static> Store<K, V> {
     pub(crate) fn new(name: StoreName<K, V>, kind: StoreKind, app: &str, shared: Arc<Shared>) -> Self {
         // Formats see the changelog's name, as they did when the rows were written.
         let place = format!("{app}-{}-changelog", name.name());
-        Self { name, kind, place, shared }
+        Self {
+            name,
+            kind,
+            place,
+            shared,
+        }
     }
 
     /// The row of a key, if this instance has one.
     pub async fn get(&self, key: &K) -> Result<Option<V>, QueryError> {
-        let Some(key) = self.encode(key)? else { return Ok(None) };
+        let Some(key) = self.encode(key)? else {
+            return Ok(None);
+        };
         let rows = self.ask(Ask::Key(key)).await?;
-        rows.first().map(|(_, value)| self.decode_value(value)).transpose()
+        rows.first()
+            .map(|(_, value)| self.decode_value(value))
+            .transpose()
     }
 
     /// The rows of a range of keys, in the order of their bytes.
@@ -123,7 +149,10 @@ impl<K: 'static, V: 'static> Store<K, V> {
             Bound::Excluded(_) => bytes.clone(),
             _ => None,
         };
-        let (after, before) = (excluded(keys.start_bound(), &from), excluded(keys.end_bound(), &to));
+        let (after, before) = (
+            excluded(keys.start_bound(), &from),
+            excluded(keys.end_bound(), &to),
+        );
         let mut rows = self.ask(Ask::Range(from, to)).await?;
         rows.retain(|(key, _)| after.as_ref() != Some(key) && before.as_ref() != Some(key));
         rows.sort_unstable();
@@ -144,33 +173,51 @@ impl<K: 'static, V: 'static> Store<K, V> {
 
     fn encode(&self, key: &K) -> Result<Option<Vec<u8>>, QueryError> {
         let (mut bytes, headers) = (Vec::new(), Headers::default());
-        let presence = self.name.key().encode(Place::key(&self.place, &headers), key, &mut bytes);
+        let presence = self
+            .name
+            .key()
+            .encode(Place::key(&self.place, &headers), key, &mut bytes);
         let presence = presence.map_err(|e| self.format_error(&e))?;
         Ok((presence == Presence::Value).then_some(bytes))
     }
 
     fn decode(&self, (key, value): &Row) -> Result<(K, V), QueryError> {
         let headers = Headers::default();
-        let key = self.name.key().decode(Place::key(&self.place, &headers), Some(key));
+        let key = self
+            .name
+            .key()
+            .decode(Place::key(&self.place, &headers), Some(key));
         Ok((key.map_err(|e| self.format_error(&e))?, self.decode_value(value)?))
     }
 
     fn decode_value(&self, value: &[u8]) -> Result<V, QueryError> {
         let headers = Headers::default();
-        let value = self.name.value().decode(Place::value(&self.place, &headers), Some(value));
+        let value = self
+            .name
+            .value()
+            .decode(Place::value(&self.place, &headers), Some(value));
         value.map_err(|e| self.format_error(&e))
     }
 
     fn format_error(&self, error: &dyn std::fmt::Display) -> QueryError {
-        QueryError::Format { name: self.name.name().to_owned(), reason: error.to_string() }
+        QueryError::Format {
+            name: self.name.name().to_owned(),
+            reason: error.to_string(),
+        }
     }
 
     async fn ask(&self, ask: Ask) -> Result<Vec<Row>, QueryError> {
-        let not_ready = |state| QueryError::NotReady { name: self.name.name().to_owned(), state };
+        let not_ready = |state| QueryError::NotReady {
+            name: self.name.name().to_owned(),
+            state,
+        };
         // A rebalance may begin between the look at the state and the answer; then the query waits again.
         const ATTEMPTS: usize = 5;
         for _ in 0..ATTEMPTS {
-            self.shared.wait_until_running(READY_WAIT).await.map_err(not_ready)?;
+            self.shared
+                .wait_until_running(READY_WAIT)
+                .await
+                .map_err(not_ready)?;
             match self.ask_all(&ask).await {
                 Err(QueryError::NotReady { .. }) => tokio::task::yield_now().await,
                 answer => return answer,
@@ -181,7 +228,12 @@ impl<K: 'static, V: 'static> Store<K, V> {
 
     async fn ask_all(&self, ask: &Ask) -> Result<Vec<Row>, QueryError> {
         let store: Arc<str> = self.name.name().into();
-        let replies = self.shared.ask(|reply| Query { store: store.clone(), kind: self.kind, ask: ask.clone(), reply });
+        let replies = self.shared.ask(|reply| Query {
+            store: store.clone(),
+            kind: self.kind,
+            ask: ask.clone(),
+            reply,
+        });
         let mut rows = Vec::new();
         for reply in replies {
             // A worker that ended without an answer has none of the rows any more.

@@ -72,7 +72,11 @@ pub(crate) fn decide(
     delete_retention: Duration,
 ) -> Decision {
     let Some(position) = position else {
-        return if extent.start < extent.end { Decision::Continue(extent.start) } else { Decision::Current };
+        return if extent.start < extent.end {
+            Decision::Continue(extent.start)
+        } else {
+            Decision::Current
+        };
     };
     let unknown = TopicId::default();
     if position.topic_id != extent.topic_id && position.topic_id != unknown && extent.topic_id != unknown {
@@ -80,7 +84,9 @@ pub(crate) fn decide(
     }
     if position.next_offset < extent.start || position.next_offset > extent.end {
         let (at, Extent { start, end, .. }) = (position.next_offset, extent);
-        return Decision::Rebuild(format!("it stands at offset {at}, and its changelog holds {start} to {end}"));
+        return Decision::Rebuild(format!(
+            "it stands at offset {at}, and its changelog holds {start} to {end}"
+        ));
     }
     if position.next_offset == extent.end {
         return Decision::Current;
@@ -110,7 +116,10 @@ pub(crate) struct Restorer {
 
 impl Restorer {
     pub(crate) fn new(listener: Option<RestoreListener>) -> Self {
-        Self { listener, ..Self::default() }
+        Self {
+            listener,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -147,11 +156,28 @@ impl Restorer {
         };
         if from < extent.end {
             let (store, to) = (changelog.store.clone(), extent.end);
-            let progress = RestoreProgress { task: id.to_string(), store, from, at: from, to, records: 0 };
-            tracing::info!("task {id}: restoring store {} from offset {from} to {to}", changelog.store);
+            let progress = RestoreProgress {
+                task: id.to_string(),
+                store,
+                from,
+                at: from,
+                to,
+                records: 0,
+            };
+            tracing::info!(
+                "task {id}: restoring store {} from offset {from} to {to}",
+                changelog.store
+            );
             self.tell(&progress);
             let partition = TopicPartition::new(changelog.topic.as_str(), id.partition);
-            self.open.insert(partition, Restoring { task: id, topic_id: extent.topic_id, progress });
+            self.open.insert(
+                partition,
+                Restoring {
+                    task: id,
+                    topic_id: extent.topic_id,
+                    progress,
+                },
+            );
         }
         Ok(())
     }
@@ -165,7 +191,10 @@ impl Restorer {
             Some(reader) => reader,
             none => none.insert(transport.reader(name)?),
         };
-        let from = self.open.iter().map(|(p, restoring)| (p.clone(), Start::At(restoring.progress.at)));
+        let from = self
+            .open
+            .iter()
+            .map(|(p, restoring)| (p.clone(), Start::At(restoring.progress.at)));
         reader.assign(&from.collect::<Vec<_>>())
     }
 
@@ -176,7 +205,9 @@ impl Restorer {
         now: Timestamp,
         tasks: &mut BTreeMap<TaskId, LiveTask>,
     ) -> Result<(), RunError> {
-        let Some(reader) = &mut self.reader else { return Ok(()) };
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
         let mut events = std::mem::take(&mut self.events);
         reader.poll(BATCH_RECORDS, wait, &mut events)?;
         for event in events.drain(..) {
@@ -200,13 +231,23 @@ impl Restorer {
         now: Timestamp,
         tasks: &mut BTreeMap<TaskId, LiveTask>,
     ) -> Result<(), RunError> {
-        let Some(restoring) = self.open.get_mut(partition) else { return Ok(()) };
-        let Some(live) = tasks.get_mut(&restoring.task) else { return Ok(()) };
+        let Some(restoring) = self.open.get_mut(partition) else {
+            return Ok(());
+        };
+        let Some(live) = tasks.get_mut(&restoring.task) else {
+            return Ok(());
+        };
         let records: Vec<RawRecord> = records.into_iter().map(raw).collect();
         let Some(last) = records.last() else { return Ok(()) };
         let next_offset = last.offset + 1;
-        let position = ChangelogPosition { topic_id: restoring.topic_id, next_offset, committed_at: now };
-        live.task.restore(&partition.topic, &records, position).map_err(|e| task_error(restoring.task, e))?;
+        let position = ChangelogPosition {
+            topic_id: restoring.topic_id,
+            next_offset,
+            committed_at: now,
+        };
+        live.task
+            .restore(&partition.topic, &records, position)
+            .map_err(|e| task_error(restoring.task, e))?;
         live.sent_to(&partition.topic, next_offset);
         restoring.progress.at = next_offset;
         restoring.progress.records += records.len() as u64;
@@ -227,9 +268,16 @@ impl Restorer {
     }
 
     fn close_if_complete(&mut self, partition: &TopicPartition) {
-        let complete = self.open.get(partition).is_some_and(|restoring| restoring.progress.is_complete());
+        let complete = self
+            .open
+            .get(partition)
+            .is_some_and(|restoring| restoring.progress.is_complete());
         if complete && let Some(Restoring { task, progress, .. }) = self.open.remove(partition) {
-            tracing::info!("task {task}: restored store {}, {} records", progress.store, progress.records);
+            tracing::info!(
+                "task {task}: restored store {}, {} records",
+                progress.store,
+                progress.records
+            );
         }
     }
 
@@ -248,11 +296,24 @@ mod tests {
     const ID: TopicId = TopicId([1; 16]);
 
     fn at(next_offset: i64) -> Option<ChangelogPosition> {
-        Some(ChangelogPosition { topic_id: ID, next_offset, committed_at: Timestamp::from_millis(0) })
+        Some(ChangelogPosition {
+            topic_id: ID,
+            next_offset,
+            committed_at: Timestamp::from_millis(0),
+        })
     }
 
     fn decided(position: Option<ChangelogPosition>, start: i64, end: i64, now_ms: i64) -> Decision {
-        decide(position, Extent { topic_id: ID, start, end }, Timestamp::from_millis(now_ms), DAY)
+        decide(
+            position,
+            Extent {
+                topic_id: ID,
+                start,
+                end,
+            },
+            Timestamp::from_millis(now_ms),
+            DAY,
+        )
     }
 
     #[test]
@@ -269,10 +330,17 @@ mod tests {
             Decision::Rebuild(reason) => reason,
             other => panic!("{other:?}"),
         };
-        assert_eq!(reason(decided(at(2), 3, 9, 0)), "it stands at offset 2, and its changelog holds 3 to 9");
+        assert_eq!(
+            reason(decided(at(2), 3, 9, 0)),
+            "it stands at offset 2, and its changelog holds 3 to 9"
+        );
         assert!(reason(decided(at(10), 0, 9, 0)).contains("offset 10"));
         assert!(reason(decided(at(5), 0, 9, 86_400_001)).contains("delete.retention.ms"));
-        let other = Extent { topic_id: TopicId([2; 16]), start: 0, end: 9 };
+        let other = Extent {
+            topic_id: TopicId([2; 16]),
+            start: 0,
+            end: 9,
+        };
         assert!(reason(decide(at(5), other, Timestamp::from_millis(0), DAY)).contains("made again"));
     }
 

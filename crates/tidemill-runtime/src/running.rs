@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidemill_client::Wake;
 use tidemill_data::StoreName;
+use tidemill_store::StoreKind;
 use tidemill_streams::Topology;
 use tokio::sync::oneshot;
 
@@ -86,7 +87,12 @@ impl Running {
         threads: Vec<JoinHandle<()>>,
         broker: Option<EmbeddedBroker>,
     ) -> Self {
-        Self { shared, bootstrap, threads, broker }
+        Self {
+            shared,
+            bootstrap,
+            threads,
+            broker,
+        }
     }
 
     /// What the program is doing.
@@ -101,13 +107,17 @@ impl Running {
 
     /// Waits until every task works. Errors: the program stopped instead.
     pub async fn ready(&self) -> Result<(), State> {
-        self.shared.wait_until_running(Duration::from_secs(u64::from(u32::MAX))).await
+        self.shared
+            .wait_until_running(Duration::from_secs(u64::from(u32::MAX)))
+            .await
     }
 
     /// Waits until the program has ended, by itself or by [`stop`](Self::stop) from a clone of its handle.
     pub async fn ended(&self) -> State {
         let mut states = self.shared.board.subscribe();
-        let ended = states.wait_for(|state| matches!(state, State::NotRunning | State::Error)).await;
+        let ended = states
+            .wait_for(|state| matches!(state, State::NotRunning | State::Error))
+            .await;
         ended.map_or(State::NotRunning, |state| *state)
     }
 
@@ -115,13 +125,21 @@ impl Running {
     pub fn store<K: 'static, V: 'static>(&self, name: &StoreName<K, V>) -> StoreQuery<K, V> {
         let stores = self.shared.topology.stores();
         match stores.iter().find(|store| store.name == name.name()) {
+            Some(view) if !matches!(view.kind, StoreKind::KeyValue | StoreKind::Timestamped) => {
+                StoreQuery(Err(QueryError::Kind {
+                    name: name.name().to_owned(),
+                }))
+            }
             Some(view) => {
                 let app = self.shared.topology.app();
                 StoreQuery(Ok(Store::new(name.clone(), view.kind, app, self.shared.clone())))
             }
             None => {
                 let known = stores.into_iter().map(|store| store.name).collect();
-                StoreQuery(Err(QueryError::UnknownStore { name: name.name().to_owned(), known }))
+                StoreQuery(Err(QueryError::UnknownStore {
+                    name: name.name().to_owned(),
+                    known,
+                }))
             }
         }
     }
@@ -137,7 +155,13 @@ impl Running {
             broker.shutdown().await;
         }
         joined.unwrap_or_else(|e| Err(RunError::Panic(e.to_string())))?;
-        match self.shared.error.lock().expect("no section that holds this lock panics").take() {
+        match self
+            .shared
+            .error
+            .lock()
+            .expect("no section that holds this lock panics")
+            .take()
+        {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -146,7 +170,9 @@ impl Running {
 
 fn join(thread: JoinHandle<()>) -> Result<(), RunError> {
     let name = thread.thread().name().unwrap_or("stream thread").to_owned();
-    thread.join().map_err(|_panic: Box<dyn Any + Send>| RunError::Panic(name))
+    thread
+        .join()
+        .map_err(|_panic: Box<dyn Any + Send>| RunError::Panic(name))
 }
 
 impl Drop for Running {

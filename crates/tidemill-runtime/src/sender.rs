@@ -31,11 +31,22 @@ struct Target {
 
 impl Sender {
     pub(crate) fn new(transport: Arc<dyn Transport>, writer: Box<dyn Writer>) -> Self {
-        Self { transport, writer, known: Vec::new(), named: HashMap::new(), keyless: 0 }
+        Self {
+            transport,
+            writer,
+            known: Vec::new(),
+            named: HashMap::new(),
+            keyless: 0,
+        }
     }
 
     /// Sends everything in `outputs`, in order.
-    pub(crate) fn send(&mut self, topology: &Topology, plan: &Plan, outputs: &Outputs) -> Result<(), TransportError> {
+    pub(crate) fn send(
+        &mut self,
+        topology: &Topology,
+        plan: &Plan,
+        outputs: &Outputs,
+    ) -> Result<(), TransportError> {
         let mut batch = Vec::with_capacity(outputs.len().min(BATCH_RECORDS));
         for record in outputs.iter() {
             let target = self.target(topology, plan, record.topic)?;
@@ -75,7 +86,12 @@ impl Sender {
     }
 
     #[inline]
-    fn target(&mut self, topology: &Topology, plan: &Plan, topic: OutputTopic<'_>) -> Result<Target, TransportError> {
+    fn target(
+        &mut self,
+        topology: &Topology,
+        plan: &Plan,
+        topic: OutputTopic<'_>,
+    ) -> Result<Target, TransportError> {
         match topic {
             OutputTopic::Known(index) => {
                 if let Some(Some(target)) = self.known.get(index.position()) {
@@ -107,7 +123,10 @@ impl Sender {
             Some(partitions) => *partitions,
             None => self.partitions(name)?,
         };
-        Ok(Target { topic: self.writer.topic(name)?, partitions })
+        Ok(Target {
+            topic: self.writer.topic(name)?,
+            partitions,
+        })
     }
 
     /// Asks the cluster; a topic that is missing is created with the broker's settings.
@@ -116,10 +135,15 @@ impl Sender {
             return Ok(found.partitions);
         }
         tracing::info!("creating topic {name}, which the program writes");
-        self.transport.create(&[TopicSpec { partitions: None, ..TopicSpec::new(name, 1) }])?;
+        self.transport.create(&[TopicSpec {
+            partitions: None,
+            ..TopicSpec::new(name, 1)
+        }])?;
         match self.transport.describe(&[name])?.as_slice() {
             [Some(found)] => Ok(found.partitions),
-            _ => Err(TransportError::UnknownPartition(tidemill_client::TopicPartition::new(name, 0))),
+            _ => Err(TransportError::UnknownPartition(
+                tidemill_client::TopicPartition::new(name, 0),
+            )),
         }
     }
 }

@@ -64,7 +64,11 @@ pub(crate) const CLIENT_PREFIXES: &[&str] = &["consumer.", "producer.", "sasl.",
 /// The name most like `name`, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a &'a str>) -> Option<&'a str> {
     let near_enough = name.len() / 3 + 1;
-    names.map(|known| (distance(name, known), *known)).min().filter(|(d, _)| *d <= near_enough).map(|(_, known)| known)
+    names
+        .map(|known| (distance(name, known), *known))
+        .min()
+        .filter(|(d, _)| *d <= near_enough)
+        .map(|(_, known)| known)
 }
 
 /// Levenshtein's: insertions, deletions and replacements from one word to the other.
@@ -89,7 +93,12 @@ mod tests {
 
     #[test]
     fn distance_counts_edits() {
-        for (a, b, d) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("poll.ms", "pol.ms", 1)] {
+        for (a, b, d) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("poll.ms", "pol.ms", 1),
+        ] {
             assert_eq!(distance(a, b), d, "{a} {b}");
         }
     }

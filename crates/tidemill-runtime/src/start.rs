@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidemill_client::{Member, Settings, Subscription, Transport, connect};
 use tidemill_data::Timestamp;
-use tidemill_streams::{App, Topology};
+use tidemill_streams::App;
 
 use crate::config::Config;
 use crate::databases::Databases;
@@ -39,7 +39,13 @@ impl Start for App {
     }
 
     fn launch(&self, config: Config) -> Launch {
-        Launch { app: self.clone(), config, state_listener: None, restore_listener: None, transport: None }
+        Launch {
+            app: self.clone(),
+            config,
+            state_listener: None,
+            restore_listener: None,
+            transport: None,
+        }
     }
 }
 
@@ -77,17 +83,29 @@ impl Launch {
         for lint in topology.lints() {
             tracing::debug!("{lint}");
         }
-        let name = self.config.application_id.clone().unwrap_or_else(|| topology.app().to_owned());
+        let name = self
+            .config
+            .application_id
+            .clone()
+            .unwrap_or_else(|| topology.app().to_owned());
         let cluster = Cluster::reach(&self.config, self.transport).await?;
         let prepared = {
-            let (transport, topology, config) = (cluster.transport.clone(), topology.clone(), self.config.clone());
+            let (transport, topology, config) =
+                (cluster.transport.clone(), topology.clone(), self.config.clone());
             let missing = cluster.missing;
             blocking(move || {
                 let dir = StateDir::open(&config.state_dir, &name)?;
                 let plan = prepare(&topology, &*transport, config.replication_factor, missing)?;
                 let databases = Databases::new(dir, &config);
                 let restore_listener = self.restore_listener;
-                Ok(Instance { topology, plan, config, transport, databases, restore_listener })
+                Ok(Instance {
+                    topology,
+                    plan,
+                    config,
+                    transport,
+                    databases,
+                    restore_listener,
+                })
             })
             .await?
         };
@@ -106,7 +124,12 @@ struct Cluster {
 impl Cluster {
     async fn reach(config: &Config, given: Option<Arc<dyn Transport>>) -> Result<Self, StartError> {
         if let Some(transport) = given {
-            return Ok(Self { transport, bootstrap: String::new(), missing: Missing::Refuse, broker: None });
+            return Ok(Self {
+                transport,
+                bootstrap: String::new(),
+                missing: Missing::Refuse,
+                broker: None,
+            });
         }
         let mut settings = config.client.clone();
         let (bootstrap, missing, broker) = match config.bootstrap() {
@@ -118,13 +141,20 @@ impl Cluster {
         };
         settings.insert("bootstrap.servers".into(), bootstrap.clone());
         with_defaults(&mut settings);
-        Ok(Self { transport: connect(&settings)?.into(), bootstrap, missing, broker })
+        Ok(Self {
+            transport: connect(&settings)?.into(),
+            bootstrap,
+            missing,
+            broker,
+        })
     }
 }
 
 /// As Kafka's own producer: no duplicates and no reordering by retries.
 fn with_defaults(settings: &mut Settings) {
-    settings.entry("producer.enable.idempotence".into()).or_insert_with(|| "true".into());
+    settings
+        .entry("producer.enable.idempotence".into())
+        .or_insert_with(|| "true".into());
 }
 
 async fn blocking<T: Send + 'static>(
@@ -147,30 +177,65 @@ fn launch(
     let mut members = Vec::new();
     for thread in 0..instance.config.threads {
         let client = format!("{}-{}", subscription.client, thread + 1);
-        members.push(instance.transport.join(&Subscription { client, ..subscription.clone() })?);
+        members.push(instance.transport.join(&Subscription {
+            client,
+            ..subscription.clone()
+        })?);
     }
     board.begin();
     let (mut workers, mut threads) = (Vec::new(), Vec::new());
     for (index, member) in members.into_iter().enumerate() {
         let (commands, receiver) = channel();
-        workers.push(WorkerHandle { commands, wake: member.wake() });
-        let seat = Seat { index, instance: instance.clone(), board: board.clone(), error: error.clone() };
+        workers.push(WorkerHandle {
+            commands,
+            wake: member.wake(),
+        });
+        let seat = Seat {
+            index,
+            instance: instance.clone(),
+            board: board.clone(),
+            error: error.clone(),
+        };
         let name = format!("{}-{}", subscription.client, index + 1);
         threads.push(seat.spawn(name, member, receiver).map_err(StartError::Thread)?);
     }
-    let shared = Shared { topology: instance.topology.clone(), board, workers, error };
-    Ok(Running::new(Arc::new(shared), cluster.bootstrap, threads, cluster.broker))
+    let shared = Shared {
+        topology: instance.topology.clone(),
+        board,
+        workers,
+        error,
+    };
+    Ok(Running::new(
+        Arc::new(shared),
+        cluster.bootstrap,
+        threads,
+        cluster.broker,
+    ))
 }
 
 fn subscription(instance: &Instance) -> Subscription {
-    let Instance { topology, config, databases, .. } = instance;
+    let Instance {
+        topology,
+        config,
+        databases,
+        ..
+    } = instance;
     let parts = topology.subtopologies().iter();
     let topics = parts.flat_map(|part| {
-        part.source_topics.iter().chain(part.repartition_sources.iter().map(|topic| &topic.name)).cloned()
+        part.source_topics
+            .iter()
+            .chain(part.repartition_sources.iter().map(|topic| &topic.name))
+            .cloned()
     });
-    let group = config.application_id.clone().unwrap_or_else(|| topology.app().to_owned());
+    let group = config
+        .application_id
+        .clone()
+        .unwrap_or_else(|| topology.app().to_owned());
     let instance_id = databases.dir().instance_id();
-    let client = config.client_id.clone().unwrap_or_else(|| format!("{group}-{instance_id}"));
+    let client = config
+        .client_id
+        .clone()
+        .unwrap_or_else(|| format!("{group}-{instance_id}"));
     Subscription {
         group,
         client,
@@ -196,13 +261,17 @@ impl Seat {
     ) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name(name.clone()).spawn(move || {
             let run = std::panic::AssertUnwindSafe(|| self.run(&name, member, commands));
-            let outcome = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(RunError::Panic(name.clone())));
+            let outcome =
+                std::panic::catch_unwind(run).unwrap_or_else(|_| Err(RunError::Panic(name.clone())));
             self.instance.databases.flush();
             match outcome {
                 Ok(()) => self.board.thread_is(self.index, ThreadPhase::Ended),
                 Err(error) => {
                     tracing::error!("{name}: {error}");
-                    self.error.lock().expect("no section that holds this lock panics").get_or_insert(error);
+                    self.error
+                        .lock()
+                        .expect("no section that holds this lock panics")
+                        .get_or_insert(error);
                     self.board.thread_is(self.index, ThreadPhase::Failed);
                 }
             }

@@ -67,7 +67,11 @@ pub(crate) enum ThreadPhase {
 impl StateBoard {
     pub(crate) fn new(threads: usize, listener: Option<StateListener>) -> Self {
         let current = watch::Sender::new(State::Created);
-        Self { threads: Mutex::new(vec![ThreadPhase::Settling; threads]), current, listener }
+        Self {
+            threads: Mutex::new(vec![ThreadPhase::Settling; threads]),
+            current,
+            listener,
+        }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -79,7 +83,10 @@ impl StateBoard {
     }
 
     pub(crate) fn begin(&self) {
-        let _order = self.threads.lock().expect("listeners' panics end the program's thread, not this section");
+        let _order = self
+            .threads
+            .lock()
+            .expect("listeners' panics end the program's thread, not this section");
         self.change(State::Rebalancing);
     }
 
@@ -90,15 +97,26 @@ impl StateBoard {
 
     pub(crate) fn thread_is(&self, thread: usize, phase: ThreadPhase) {
         let mut threads = self.threads.lock().expect("as above");
-        let Some(known) = threads.get_mut(thread).filter(|known| **known != phase) else { return };
+        let Some(known) = threads.get_mut(thread).filter(|known| **known != phase) else {
+            return;
+        };
         *known = phase;
-        self.change(if threads.iter().all(|t| matches!(t, ThreadPhase::Ended | ThreadPhase::Failed)) {
-            if threads.contains(&ThreadPhase::Failed) { State::Error } else { State::NotRunning }
-        } else if threads.contains(&ThreadPhase::Settling) {
-            State::Rebalancing
-        } else {
-            State::Running
-        });
+        self.change(
+            if threads
+                .iter()
+                .all(|t| matches!(t, ThreadPhase::Ended | ThreadPhase::Failed))
+            {
+                if threads.contains(&ThreadPhase::Failed) {
+                    State::Error
+                } else {
+                    State::NotRunning
+                }
+            } else if threads.contains(&ThreadPhase::Settling) {
+                State::Rebalancing
+            } else {
+                State::Running
+            },
+        );
     }
 
     fn change(&self, next: State) {
@@ -136,7 +154,14 @@ mod tests {
         use State::{NotRunning, PendingShutdown, Rebalancing, Running};
         assert_eq!(
             *heard.lock().unwrap(),
-            [Rebalancing, Running, Rebalancing, Running, PendingShutdown, NotRunning]
+            [
+                Rebalancing,
+                Running,
+                Rebalancing,
+                Running,
+                PendingShutdown,
+                NotRunning
+            ]
         );
     }
 

@@ -56,7 +56,11 @@ impl StateDir {
             Err(error) => return Err(failed("lock", &path, error.into())),
         }
         let instance_id = instance_id(&root.join("instance-id"))?;
-        Ok(Self { root, instance_id, _lock: lock })
+        Ok(Self {
+            root,
+            instance_id,
+            _lock: lock,
+        })
     }
 
     pub(crate) fn instance_id(&self) -> Uuid {
@@ -91,7 +95,11 @@ fn instance_id(path: &Path) -> Result<Uuid, StateDirError> {
 }
 
 fn failed(operation: &'static str, path: &Path, error: io::Error) -> StateDirError {
-    StateDirError::Io { operation, path: path.to_owned(), error }
+    StateDirError::Io {
+        operation,
+        path: path.to_owned(),
+        error,
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +110,10 @@ mod tests {
     fn an_instance_keeps_its_id_and_its_directory_to_itself() {
         let dir = tempfile::tempdir().unwrap();
         let first = StateDir::open(dir.path(), "app").unwrap();
-        assert!(matches!(StateDir::open(dir.path(), "app"), Err(StateDirError::InUse { .. })));
+        assert!(matches!(
+            StateDir::open(dir.path(), "app"),
+            Err(StateDirError::InUse { .. })
+        ));
         let id = first.instance_id();
         drop(first);
         assert_eq!(StateDir::open(dir.path(), "app").unwrap().instance_id(), id);

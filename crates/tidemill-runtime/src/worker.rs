@@ -112,7 +112,11 @@ impl Worker {
             self.stop(now)?;
             return Ok(Turn::Stopped);
         }
-        let wait = if self.restorer.is_idle() { wait.min(self.until_due(now)) } else { Duration::ZERO };
+        let wait = if self.restorer.is_idle() {
+            wait.min(self.until_due(now))
+        } else {
+            Duration::ZERO
+        };
         let mut events = std::mem::take(&mut self.events);
         self.member.poll(POLL_RECORDS_MAX, wait, &mut events)?;
         for event in events.drain(..) {
@@ -131,7 +135,11 @@ impl Worker {
     }
 
     fn phase(&self) -> ThreadPhase {
-        if self.assigned && self.restorer.is_idle() { ThreadPhase::Working } else { ThreadPhase::Settling }
+        if self.assigned && self.restorer.is_idle() {
+            ThreadPhase::Working
+        } else {
+            ThreadPhase::Settling
+        }
     }
 
     fn obey_commands(&mut self) -> bool {
@@ -159,14 +167,20 @@ impl Worker {
                 self.give_up(now)
             }
             Event::Lost(partitions) => {
-                tracing::warn!("{}: lost {} partitions; nothing more of them is committed", self.name, partitions.len());
+                tracing::warn!(
+                    "{}: lost {} partitions; nothing more of them is committed",
+                    self.name,
+                    partitions.len()
+                );
                 self.let_go()
             }
         }
     }
 
     fn task_of(&mut self, partition: &TopicPartition) -> Option<&mut LiveTask> {
-        self.tasks.values_mut().find(|task| task.inputs.iter().any(|input| input.partition == *partition))
+        self.tasks
+            .values_mut()
+            .find(|task| task.inputs.iter().any(|input| input.partition == *partition))
     }
 
     fn enqueue(&mut self, batch: Batch) -> Result<(), RunError> {
@@ -186,7 +200,12 @@ impl Worker {
             let task = self.open(id, inputs, now)?;
             self.tasks.insert(id, task);
         }
-        tracing::info!("{}: {} tasks of {} partitions", self.name, self.tasks.len(), partitions.len());
+        tracing::info!(
+            "{}: {} tasks of {} partitions",
+            self.name,
+            self.tasks.len(),
+            partitions.len()
+        );
         let from = self.starts(partitions)?;
         self.member.accept(&from)?;
         let name = format!("{}-restore", self.name);
@@ -196,31 +215,60 @@ impl Worker {
     }
 
     /// The tasks that read the partitions, each with all of its inputs.
-    fn needed(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TaskId, Vec<TopicPartition>>, RunError> {
+    fn needed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TaskId, Vec<TopicPartition>>, RunError> {
         let Instance { topology, plan, .. } = &*self.instance;
         let mut needed = BTreeMap::new();
         for (subtopology, part) in topology.subtopologies().iter().enumerate() {
             let repartitions = part.repartition_sources.iter().map(|topic| &topic.name);
             let topics: Vec<&String> = part.source_topics.iter().chain(repartitions).collect();
-            for partition in partitions.iter().filter(|p| topics.iter().any(|t| **t == *p.topic)) {
-                let id = TaskId { subtopology, partition: partition.partition };
+            for partition in partitions
+                .iter()
+                .filter(|p| topics.iter().any(|t| **t == *p.topic))
+            {
+                let id = TaskId {
+                    subtopology,
+                    partition: partition.partition,
+                };
                 let has = |topic: &&&String| plan.partitions.get(**topic).is_none_or(|n| id.partition < *n);
                 let at = |topic: &&String| TopicPartition::new(topic.as_str(), id.partition);
-                needed.entry(id).or_insert_with(|| topics.iter().filter(has).map(at).collect::<Vec<_>>());
+                needed
+                    .entry(id)
+                    .or_insert_with(|| topics.iter().filter(has).map(at).collect::<Vec<_>>());
             }
         }
         for (id, inputs) in &needed {
             if !inputs.iter().all(|input| partitions.contains(input)) {
                 let needs = inputs.iter().map(ToString::to_string).collect();
-                return Err(RunError::PartialTask { task: id.to_string(), needs });
+                return Err(RunError::PartialTask {
+                    task: id.to_string(),
+                    needs,
+                });
             }
         }
         Ok(needed)
     }
 
-    fn open(&mut self, id: TaskId, inputs: Vec<TopicPartition>, now: Timestamp) -> Result<LiveTask, RunError> {
-        let Instance { topology, plan, config, databases, transport, .. } = &*self.instance;
-        let stores = topology.subtopologies().get(id.subtopology).map_or(&[][..], |part| &part.stores);
+    fn open(
+        &mut self,
+        id: TaskId,
+        inputs: Vec<TopicPartition>,
+        now: Timestamp,
+    ) -> Result<LiveTask, RunError> {
+        let Instance {
+            topology,
+            plan,
+            config,
+            databases,
+            transport,
+            ..
+        } = &*self.instance;
+        let stores = topology
+            .subtopologies()
+            .get(id.subtopology)
+            .map_or(&[][..], |part| &part.stores);
         let database = databases.open(id, stores)?;
         let all_stores: usize = topology
             .subtopologies()
@@ -229,17 +277,32 @@ impl Worker {
             .map(|(part, tasks)| part.stores.len() * usize::try_from(*tasks).unwrap_or(0))
             .sum();
         let cache_bytes_max = config.cache_bytes_max / all_stores.max(1);
-        let task_config = TaskConfig { stores: StoreOptions { cache_bytes_max } };
-        let task = Task::new(topology.clone(), id, database, &task_config, now).map_err(|e| task_error(id, e))?;
+        let task_config = TaskConfig {
+            stores: StoreOptions { cache_bytes_max },
+        };
+        let task =
+            Task::new(topology.clone(), id, database, &task_config, now).map_err(|e| task_error(id, e))?;
         let mut live = LiveTask::new(task, inputs);
         let changelogs = live.task.changelogs();
-        let at: Vec<_> = changelogs.iter().map(|c| TopicPartition::new(c.topic.as_str(), id.partition)).collect();
-        let extents = if at.is_empty() { Vec::new() } else { extents(&**transport, &at)? };
+        let at: Vec<_> = changelogs
+            .iter()
+            .map(|c| TopicPartition::new(c.topic.as_str(), id.partition))
+            .collect();
+        let extents = if at.is_empty() {
+            Vec::new()
+        } else {
+            extents(&**transport, &at)?
+        };
         for (changelog, (start, end)) in changelogs.iter().zip(extents) {
             let topic_id = TopicId(plan.topic_ids.get(&changelog.topic).copied().unwrap_or_default());
             let extent = Extent { topic_id, start, end };
-            live.follow(&changelog.topic, topic_id, changelog.position.map_or(start, |p| p.next_offset.min(end)));
-            self.restorer.add(&mut live.task, changelog, extent, now, config.delete_retention)?;
+            live.follow(
+                &changelog.topic,
+                topic_id,
+                changelog.position.map_or(start, |p| p.next_offset.min(end)),
+            );
+            self.restorer
+                .add(&mut live.task, changelog, extent, now, config.delete_retention)?;
         }
         Ok(live)
     }
@@ -256,7 +319,8 @@ impl Worker {
                 (None, Reset::Earliest) => Start::Earliest,
                 (None, Reset::Latest) => Start::Latest,
                 (None, Reset::Refuse) => {
-                    let (operation, reason) = ("begin to read", format!("nothing is committed for {partition}"));
+                    let (operation, reason) =
+                        ("begin to read", format!("nothing is committed for {partition}"));
                     return Err(tidemill_client::TransportError::Cluster { operation, reason }.into());
                 }
             };
@@ -292,15 +356,21 @@ impl Worker {
                 continue;
             }
             if live.task.next_punctuation().is_some_and(|due| due <= now) {
-                live.task.punctuate_wall(now, &mut self.outputs).map_err(|e| task_error(*id, e))?;
+                live.task
+                    .punctuate_wall(now, &mut self.outputs)
+                    .map_err(|e| task_error(*id, e))?;
             }
             loop {
                 let ready = live.ready(wait_for_lagging);
                 if ready == 0 || full {
                     break;
                 }
-                let done = live.task.process(ready, now, &mut self.outputs).map_err(|e| task_error(*id, e))?;
-                self.sender.send(&self.instance.topology, &self.instance.plan, &self.outputs)?;
+                let done = live
+                    .task
+                    .process(ready, now, &mut self.outputs)
+                    .map_err(|e| task_error(*id, e))?;
+                self.sender
+                    .send(&self.instance.topology, &self.instance.plan, &self.outputs)?;
                 self.outputs.clear();
                 full |= done.full;
                 if done.records == 0 {
@@ -308,7 +378,8 @@ impl Worker {
                 }
             }
             if !self.outputs.is_empty() {
-                self.sender.send(&self.instance.topology, &self.instance.plan, &self.outputs)?;
+                self.sender
+                    .send(&self.instance.topology, &self.instance.plan, &self.outputs)?;
                 self.outputs.clear();
             }
             balance(&mut *self.member, live, config.buffered_records);
@@ -318,11 +389,18 @@ impl Worker {
 
     fn until_due(&self, now: Timestamp) -> Duration {
         let commit = if self.tasks.values().any(|live| live.task.needs_commit()) {
-            Some(self.last_commit.saturating_add(self.instance.config.commit_interval))
+            Some(
+                self.last_commit
+                    .saturating_add(self.instance.config.commit_interval),
+            )
         } else {
             None
         };
-        let punctuation = self.tasks.values().filter_map(|live| live.task.next_punctuation()).min();
+        let punctuation = self
+            .tasks
+            .values()
+            .filter_map(|live| live.task.next_punctuation())
+            .min();
         let due = commit.into_iter().chain(punctuation).min();
         due.map_or(Duration::MAX, |due| {
             Duration::from_millis(u64::try_from(due.millis().saturating_sub(now.millis())).unwrap_or(0))
@@ -330,7 +408,9 @@ impl Worker {
     }
 
     fn commit_is_due(&self, now: Timestamp) -> bool {
-        self.last_commit.saturating_add(self.instance.config.commit_interval) <= now
+        self.last_commit
+            .saturating_add(self.instance.config.commit_interval)
+            <= now
     }
 
     /// One commit over all tasks: outputs and changelogs written and acknowledged, then offsets, then each overlay in
@@ -344,7 +424,8 @@ impl Worker {
         let mut changed = Vec::new();
         for (id, live) in self.tasks.iter_mut().filter(|(_, live)| live.task.needs_commit()) {
             let commit = live.task.prepare_commit(&mut self.outputs);
-            self.sender.send(&self.instance.topology, &self.instance.plan, &self.outputs)?;
+            self.sender
+                .send(&self.instance.topology, &self.instance.plan, &self.outputs)?;
             live.count_sent(&self.outputs);
             self.outputs.clear();
             let at = |(topic, next): (String, i64)| (TopicPartition::new(topic, id.partition), next);
@@ -352,13 +433,19 @@ impl Worker {
             changed.push(*id);
         }
         self.sender.flush()?;
-        let outcome = if offsets.is_empty() { Ok(()) } else { self.member.commit(&offsets) };
+        let outcome = if offsets.is_empty() {
+            Ok(())
+        } else {
+            self.member.commit(&offsets)
+        };
         match outcome {
             Ok(()) => self.commit_failures = 0,
             Err(error) => return self.not_committed(error),
         }
         for id in changed {
-            let Some(live) = self.tasks.get_mut(&id) else { continue };
+            let Some(live) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             let positions = live.positions(now);
             live.task.committed(&positions).map_err(|e| task_error(id, e))?;
         }
@@ -419,8 +506,14 @@ fn extents(transport: &dyn Transport, at: &[TopicPartition]) -> Result<Vec<(i64,
     Ok(starts.into_iter().zip(transport.end_offsets(at)?).collect())
 }
 
-fn resume(member: &mut dyn Member, inputs: &mut [crate::live_task::Input], which: impl Fn(&TopicPartition) -> bool) {
-    let paused = inputs.iter_mut().filter(|input| input.paused && which(&input.partition));
+fn resume(
+    member: &mut dyn Member,
+    inputs: &mut [crate::live_task::Input],
+    which: impl Fn(&TopicPartition) -> bool,
+) {
+    let paused = inputs
+        .iter_mut()
+        .filter(|input| input.paused && which(&input.partition));
     let mut partitions = Vec::new();
     for input in paused {
         input.paused = false;
@@ -434,7 +527,9 @@ fn resume(member: &mut dyn Member, inputs: &mut [crate::live_task::Input], which
 /// Pauses inputs with more than `buffered_max` records waiting for a slower input, and takes pauses back.
 fn balance(member: &mut dyn Member, live: &mut LiveTask, buffered_max: usize) {
     let LiveTask { task, inputs, .. } = live;
-    resume(member, inputs, |partition| task.buffered_of(&partition.topic) <= buffered_max);
+    resume(member, inputs, |partition| {
+        task.buffered_of(&partition.topic) <= buffered_max
+    });
     for input in inputs.iter_mut().filter(|input| !input.paused) {
         if task.buffered_of(&input.partition.topic) > buffered_max {
             input.paused = true;

@@ -1,12 +1,12 @@
 //! Databases in memory, where the program is built without RocksDB: state comes back from changelogs at every start.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tidemill_store::{ByteStore, MemoryByteStore};
 use tidemill_streams::TaskId;
 
 use crate::error::RunError;
-use crate::state_dir::StateDir;
 
 pub(super) struct Engine;
 
@@ -15,7 +15,12 @@ impl Engine {
         Self
     }
 
-    pub(super) fn open(&self, _dir: &StateDir, _task: TaskId, stores: &[String]) -> Result<Arc<dyn ByteStore>, RunError> {
+    pub(super) fn open(
+        &self,
+        _path: &Path,
+        _task: TaskId,
+        stores: &[String],
+    ) -> Result<Arc<dyn ByteStore>, RunError> {
         let names: Vec<&str> = stores.iter().map(String::as_str).collect();
         Ok(Arc::new(MemoryByteStore::new(&names)))
     }

@@ -24,7 +24,11 @@ pub(crate) struct Databases {
 
 impl Databases {
     pub(crate) fn new(dir: StateDir, config: &Config) -> Self {
-        Self { dir, engine: engine::Engine::new(config.state_memory_bytes), open: Mutex::default() }
+        Self {
+            dir,
+            engine: engine::Engine::new(config.state_memory_bytes),
+            open: Mutex::default(),
+        }
     }
 
     /// A task's database, with a family for each store.
@@ -33,7 +37,8 @@ impl Databases {
         if let Some(database) = open.get(&task) {
             return Ok(database.clone());
         }
-        let database = self.engine.open(&self.dir, task, stores)?;
+        let path = self.dir.task(&task.to_string())?;
+        let database = self.engine.open(&path, task, stores)?;
         open.insert(task, database.clone());
         Ok(database)
     }
@@ -42,7 +47,9 @@ impl Databases {
     pub(crate) fn flush(&self) {
         for (task, database) in self.open.lock().expect("as above").iter() {
             if let Err(error) = database.flush() {
-                tracing::warn!("state of task {task} was not flushed: {error}; the next start repeats from the log");
+                tracing::warn!(
+                    "state of task {task} was not flushed: {error}; the next start repeats from the log"
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Databases on RocksDB, under one memory budget.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tidemill_rocksdb::{MemoryBudget, RocksDb};
@@ -7,7 +8,6 @@ use tidemill_store::ByteStore;
 use tidemill_streams::TaskId;
 
 use crate::error::RunError;
-use crate::state_dir::StateDir;
 
 pub(super) struct Engine {
     budget: MemoryBudget,
@@ -15,14 +15,26 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(memory_bytes: Option<usize>) -> Self {
-        Self { budget: memory_bytes.map_or_else(MemoryBudget::of_this_machine, MemoryBudget::new) }
+        Self {
+            budget: memory_bytes.map_or_else(MemoryBudget::of_this_machine, MemoryBudget::new),
+        }
     }
 
-    pub(super) fn open(&self, dir: &StateDir, task: TaskId, stores: &[String]) -> Result<Arc<dyn ByteStore>, RunError> {
-        let name = task.to_string();
-        let path = dir.task(&name)?;
-        let database = RocksDb::open(&path, stores, &self.budget);
-        let database = database.map_err(|error| RunError::State { task: name, reason: error.to_string() })?;
-        Ok(Arc::new(database))
+    pub(super) fn open(
+        &self,
+        path: &Path,
+        task: TaskId,
+        stores: &[String],
+    ) -> Result<Arc<dyn ByteStore>, RunError> {
+        let failed = |error: tidemill_rocksdb::OpenError| {
+            let reason = error.to_string();
+            RunError::State {
+                task: task.to_string(),
+                reason,
+            }
+        };
+        Ok(Arc::new(
+            RocksDb::open(path, stores, &self.budget).map_err(failed)?,
+        ))
     }
 }

@@ -12,7 +12,10 @@ impl EmbeddedBroker {
     pub(crate) async fn start() -> Result<Self, StartError> {
         let broker = Broker::start(BrokerConfig::embedded()).await;
         let broker = broker.map_err(|error| StartError::Broker(error.to_string()))?;
-        tracing::info!("no `bootstrap.servers`: started a broker in this process, at {}", broker.bootstrap());
+        tracing::info!(
+            "no `bootstrap.servers`: started a broker in this process, at {}",
+            broker.bootstrap()
+        );
         Ok(Self { broker })
     }
 
