@@ -6,7 +6,7 @@
 //!
 //! # Word count
 //!
-//! ```
+//! ```no_run
 //! use tidemill::prelude::*;
 //!
 //! const LINES: Topic<String, String> = Topic::new("lines");
@@ -66,7 +66,8 @@ pub use tidemill_testing as testing;
 pub use tidemill_broker as broker;
 
 pub use tidemill_data::{
-    BoxError, Data, DecodeError, EncodeError, Format, Headers, Json, MessagePack, StoreName, Timestamp, Topic, Windowed,
+    BoxError, Data, DecodeError, EncodeError, Format, Headers, Json, MessagePack, StoreName, Timestamp,
+    Topic, Windowed,
 };
 pub use tidemill_data::{DAY, HOUR, MINUTE, SECOND};
 pub use tidemill_derive::Data;
