@@ -1,6 +1,49 @@
 //! A broker that speaks Kafka's protocol, in any tokio program.
+//!
+//! ```text
+//! bytes ─► frame ─► dispatch ─► handlers/<api> ─► topics, partition ─► tidemill-log
+//!                                    │                  │
+//! bytes ◄─ frame ◄─ response ◄───────┘◄── waiters ◄─────┘
+//! ```
+//!
+//! ```
+//! use tidemill_broker::{Broker, BrokerConfig};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let broker = Broker::start(BrokerConfig::embedded()).await?;
+//! println!("bootstrap.servers={}", broker.bootstrap());
+//! broker.shutdown().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The crate refuses to know how records lie on disk (tidemill-log), how messages look (tidemill-protocol), and what a
+//! group's members may do (tidemill-coordinator).
 
-mod config;
 pub mod settings;
 
+mod broker;
+mod config;
+
+mod connection;
+mod dispatch;
+mod frame;
+mod handlers;
+mod shared;
+
+mod fetch_sessions;
+mod housekeeping;
+mod log_config;
+mod metadata;
+mod partition;
+mod producer_ids;
+mod topics;
+mod waiters;
+
+mod clock;
+mod error_code;
+
+pub use broker::{Broker, StartError};
 pub use config::{BrokerConfig, ConfigError};
+pub use metadata::MetadataError;

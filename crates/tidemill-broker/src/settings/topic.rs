@@ -105,7 +105,7 @@ fn scaled(text: &str, unit: i64) -> String {
     }
 }
 
-pub(crate) fn topic_row(name: &str) -> Result<&'static Setting, SettingError> {
+fn topic_row(name: &str) -> Result<&'static Setting, SettingError> {
     topic_settings()
         .find(|row| row.topic == Some(name))
         .ok_or_else(|| SettingError::Unknown {

@@ -207,14 +207,12 @@ impl Log {
                     fetched.next_offset = next_offset;
                 }
                 Ok(None) => {}
-                Err(error) => {
-                    // Deleted under our eyes: the offset is gone, not the disk.
+                // Deleted under our eyes: the offset is gone, not the disk.
+                Err(ReadError::Disk(error)) if error.is_not_found() => {
                     self.empty_fetch(from)?;
-                    return Err(error);
+                    return Err(error.into());
                 }
-            }
-            if from < self.log_start_offset() {
-                return self.empty_fetch(from);
+                Err(error) => return Err(error),
             }
         }
         if up_to == ReadUpTo::LastStable {

@@ -11,7 +11,6 @@ use crate::{
     Append, AppendError, CleanupPolicy, InvalidBatch, MemoryDisk, Origin, ProducerError, TimestampType,
 };
 
-mod concurrent;
 mod crash;
 mod damage;
 mod deleting;

@@ -1,0 +1,328 @@
+//! A broker's life: start, serve, stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tidemill_log::{FileDisk, LogDirs, LogDirsOptions, OpenError};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::config::{BrokerConfig, DataDir};
+use crate::connection;
+use crate::fetch_sessions::FetchSessions;
+use crate::housekeeping;
+use crate::metadata::{Durability, MetadataError, MetadataFile};
+use crate::producer_ids::ProducerIds;
+use crate::settings::{BrokerSettings, Listener, ListenerError, Values};
+use crate::shared::Shared;
+use crate::topics::{Topics, config_of};
+
+/// What the newest records of all logs may hold in memory.
+const TAIL_CACHE_BYTES: usize = 32 << 20;
+const RECOVERY_THREADS_PER_DIR: usize = 2;
+
+/// A broker that could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener cannot be read or served.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// No listener was given.
+    #[error("no listener is given")]
+    NoListener,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A directory cannot be made.
+    #[error("{}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The metadata log cannot be read or written.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The logs cannot be opened.
+    #[error(transparent)]
+    Logs(#[from] OpenError),
+    /// What a crash left undone could not be done.
+    #[error("the topics could not be restored: {0}")]
+    Topics(String),
+}
+
+/// A running broker.
+///
+/// [`Broker::shutdown`] stops it in good order. Dropping it stops it too, without the last sync and the mark of a clean
+/// stop: the next start on the same directory checks the logs as after a crash.
+#[derive(Debug)]
+pub struct Broker {
+    address: SocketAddr,
+    bootstrap: String,
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    // Removed when the broker goes.
+    _temporary: Option<TempDir>,
+}
+
+impl Broker {
+    /// Starts a broker. It serves when this returns.
+    pub async fn start(config: BrokerConfig) -> Result<Broker, StartError> {
+        let mut settings = config.settings()?;
+        tell_about(&config);
+        let temporary = place_data(&config, &mut settings)?;
+        let (listeners, address) = bind(&settings.listeners).await?;
+        let (advertised_host, advertised_port) = advertised(&settings, address);
+        let durability = if temporary.is_some() {
+            Durability::PageCache
+        } else {
+            Durability::Synced
+        };
+        let (dirs, topics) = open(&settings, &config.values, durability)?;
+        let shared = Arc::new(Shared {
+            fetch_sessions: FetchSessions::new(settings.fetch_sessions_max),
+            settings,
+            values: config.values,
+            dirs,
+            topics,
+            producer_ids: ProducerIds::default(),
+            advertised_host,
+            advertised_port,
+            stopping: watch::Sender::new(false),
+        });
+        let mut tasks = JoinSet::new();
+        let slots = Arc::new(Semaphore::new(
+            shared.settings.connections_max.min(Semaphore::MAX_PERMITS),
+        ));
+        for listener in listeners {
+            tasks.spawn(accept(Arc::clone(&shared), listener, Arc::clone(&slots)));
+        }
+        tasks.spawn(housekeeping::run(Arc::clone(&shared)));
+        let bootstrap = join_host(&shared.advertised_host, shared.advertised_port);
+        tracing::info!(%address, advertised = bootstrap, cluster = shared.cluster_id(), "listening");
+        Ok(Broker {
+            address,
+            bootstrap,
+            shared,
+            tasks,
+            _temporary: temporary,
+        })
+    }
+
+    /// The address of the first listener.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What clients connect to, as `bootstrap.servers` wants it.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Stops: closes every connection, syncs the logs and marks the stop as clean.
+    pub async fn shutdown(mut self) {
+        self.shared.stopping.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        let dirs = Arc::clone(&self.shared.dirs);
+        match tokio::task::spawn_blocking(move || dirs.close()).await {
+            Ok(Ok(())) => tracing::info!(address = %self.address, "stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "stopped without a clean mark"),
+            Err(error) => tracing::error!(%error, "the logs were not closed"),
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shared.stopping.send_replace(true);
+    }
+}
+
+fn tell_about(config: &BrokerConfig) {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    for (name, reason) in config.without_counterpart() {
+        tracing::info!(setting = name, "has no counterpart here: {reason}");
+    }
+}
+
+/// Puts the data where it belongs; the directory goes when what is returned does.
+fn place_data(config: &BrokerConfig, settings: &mut BrokerSettings) -> Result<Option<TempDir>, StartError> {
+    match &config.data {
+        DataDir::Settings => Ok(None),
+        DataDir::Given(dir) => {
+            settings.log_dirs = vec![dir.clone()];
+            Ok(None)
+        }
+        DataDir::Temporary => {
+            let dir = tempfile::Builder::new().prefix("tidemill-").tempdir();
+            let dir = dir.map_err(|source| StartError::Directory {
+                path: std::env::temp_dir(),
+                source,
+            })?;
+            settings.log_dirs = vec![dir.path().to_path_buf()];
+            Ok(Some(dir))
+        }
+    }
+}
+
+async fn bind(listeners: &[Listener]) -> Result<(Vec<TcpListener>, SocketAddr), StartError> {
+    let mut bound = Vec::new();
+    let mut first = None;
+    for listener in listeners {
+        let host = if listener.host.is_empty() {
+            "0.0.0.0"
+        } else {
+            &listener.host
+        };
+        let failed = |source| StartError::Bind {
+            address: join_host(host, listener.port),
+            source,
+        };
+        let socket = TcpListener::bind((host, listener.port)).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        first.get_or_insert(address);
+        bound.push(socket);
+    }
+    Ok((bound, first.ok_or(StartError::NoListener)?))
+}
+
+/// What clients are told: the advertised listener, else the first listener, else this machine's name for itself.
+fn advertised(settings: &BrokerSettings, address: SocketAddr) -> (String, u16) {
+    let listener = settings
+        .advertised_listener
+        .as_ref()
+        .or(settings.listeners.first());
+    let host = listener
+        .map(|listener| listener.host.as_str())
+        .filter(|host| !host.is_empty() && *host != "0.0.0.0");
+    let port = listener.map(|listener| listener.port).filter(|port| *port != 0);
+    (
+        host.unwrap_or("localhost").to_string(),
+        port.unwrap_or(address.port()),
+    )
+}
+
+fn join_host(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn open(
+    settings: &BrokerSettings,
+    values: &Values,
+    durability: Durability,
+) -> Result<(Arc<LogDirs>, Topics), StartError> {
+    raise_file_limit();
+    for path in &settings.log_dirs {
+        std::fs::create_dir_all(path).map_err(|source| StartError::Directory {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let home = settings.log_dirs.first().ok_or(OpenError::NoDirectory)?;
+    // Opening the directories locks them; only then may the metadata log be written.
+    let (image, good) = MetadataFile::read(home)?;
+    let options = LogDirsOptions {
+        dirs: settings.log_dirs.clone(),
+        node_id: settings.node_id,
+        new_cluster_id: new_cluster_id(),
+        tail_cache_bytes: TAIL_CACHE_BYTES,
+        recovery_threads_per_dir: RECOVERY_THREADS_PER_DIR,
+    };
+    let config = |partition: &_| config_of(&image, values, partition);
+    let (dirs, reports) = LogDirs::open(Arc::new(FileDisk), options, &config, clock::now())?;
+    for (partition, report) in reports.iter().filter(|(_, report)| !report.is_clean()) {
+        if let Some(cut) = &report.truncated {
+            tracing::warn!(%partition, offset = %cut.offset, bytes = cut.bytes, fault = %cut.fault, "a torn tail was cut off");
+        }
+        for damaged in &report.damaged {
+            tracing::error!(%partition, segment = %damaged.base_offset, damage = ?damaged.damage, "records are damaged");
+        }
+    }
+    let dirs = Arc::new(dirs);
+    let metadata = MetadataFile::open(home, image, good, durability)?;
+    let topics = Topics::recover(values.clone(), Arc::clone(&dirs), metadata);
+    Ok((
+        dirs,
+        topics.map_err(|error| StartError::Topics(error.to_string()))?,
+    ))
+}
+
+/// Kafka's cluster ids: 16 random bytes in URL-safe base64.
+fn new_cluster_id() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bits = Uuid::new_v4().as_u128();
+    let digit = |place: u32| {
+        let six = if place == 21 {
+            (bits << 4) & 63
+        } else {
+            (bits >> (122 - 6 * place)) & 63
+        };
+        ALPHABET
+            .get(usize::try_from(six).unwrap_or(0))
+            .map_or('A', |byte| char::from(*byte))
+    };
+    (0..22).map(digit).collect()
+}
+
+/// Every log keeps files open, so the limit that a shell gives is soon reached.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, slots: Arc<Semaphore>) {
+    let mut connections = JoinSet::new();
+    let mut stopping = shared.stopping.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            // Reaps what ended, so that the set holds only what runs.
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
+                Ok(slot) => {
+                    let serve = connection::serve(Arc::clone(&shared), stream, peer);
+                    connections.spawn(async move {
+                        serve.await;
+                        drop(slot);
+                    });
+                }
+                Err(_) => tracing::warn!(%peer, "refused: max.connections are open"),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of files, most likely: give those that are open the time to close.
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}

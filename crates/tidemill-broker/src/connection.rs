@@ -1,0 +1,77 @@
+//! One connection: frames in, responses out, in the order of the requests.
+//!
+//! A request is answered before the next is looked at, so the order needs no bookkeeping, a producer's batches are
+//! appended in the order it sent them, and what one client can have in work is one request; the rest waits in its socket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tidemill_protocol::{Reader, RequestHeader};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::dispatch::{Answer, RequestError, dispatch};
+use crate::frame::{FrameError, FrameReader};
+use crate::shared::{Context, Shared};
+
+/// Why a connection was closed from our side.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("a response could not be sent: {0}")]
+    Send(std::io::Error),
+}
+
+/// Serves one connection until it ends, the peer misbehaves or the broker stops.
+pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot turn off Nagle's algorithm");
+    }
+    let mut stopping = shared.stopping.subscribe();
+    let result = tokio::select! {
+        result = answer_all(&shared, &mut stream, peer) => result,
+        _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
+    };
+    match result {
+        Ok(()) => {}
+        // A client that went away did nothing wrong.
+        Err(Closed::Frame(FrameError::Io(error)) | Closed::Send(error)) => {
+            tracing::debug!(%peer, %error, "connection lost")
+        }
+        Err(closed) => tracing::warn!(%peer, reason = %closed, "connection closed"),
+    }
+}
+
+async fn answer_all(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAddr) -> Result<(), Closed> {
+    let mut frames = FrameReader::new(shared.settings.request_bytes_max);
+    loop {
+        let next = frames.next(stream);
+        let frame = match shared.settings.connection_idle_max {
+            Some(idle) => match tokio::time::timeout(idle, next).await {
+                Ok(frame) => frame?,
+                Err(_) => return Ok(()),
+            },
+            None => next.await?,
+        };
+        let Some(frame) = frame else { return Ok(()) };
+        let mut reader = Reader::new(&frame);
+        let header = RequestHeader::decode(&mut reader).map_err(RequestError::Header)?;
+        let context = Context {
+            shared: Arc::clone(shared),
+            version: header.api_version,
+            client_id: header
+                .client_id
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            client_address: peer.ip(),
+        };
+        match dispatch(context, &header, reader).await? {
+            Answer::Send(mut response) => stream.write_all_buf(&mut response).await.map_err(Closed::Send)?,
+            Answer::Nothing => {}
+        }
+    }
+}

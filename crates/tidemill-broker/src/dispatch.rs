@@ -1,0 +1,159 @@
+//! From a request's header to its handler and back to a frame.
+
+use std::future::Future;
+
+use tidemill_protocol::messages::api_versions::ApiVersionsRequest;
+use tidemill_protocol::messages::produce::ProduceRequest;
+use tidemill_protocol::{
+    ApiKey, DecodeError, EncodeError, ErrorCode, Frame, Reader, Request, RequestHeader, response_frame,
+};
+
+use crate::handlers;
+use crate::shared::Context;
+
+/// What answers a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Send(Frame),
+    /// A Produce with acks=0.
+    Nothing,
+}
+
+/// A request that closes its connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("a request header: {0}")]
+    Header(DecodeError),
+    #[error("{api:?} version {version} is not served")]
+    NotServed { api: ApiKey, version: i16 },
+    #[error("a {api:?} request of version {version}: {error}")]
+    Body {
+        api: ApiKey,
+        version: i16,
+        error: DecodeError,
+    },
+    #[error("a {api:?} response of version {version}: {error}")]
+    Response {
+        api: ApiKey,
+        version: i16,
+        error: EncodeError,
+    },
+    #[error("a Produce with acks=0 failed: {0:?}")]
+    Unacknowledged(ErrorCode),
+}
+
+/// The APIs that are served, in the order of their keys; ApiVersions tells them.
+pub(crate) const SERVED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::DescribeCluster,
+];
+
+/// Answers one request.
+pub(crate) async fn dispatch(
+    context: Context,
+    header: &RequestHeader,
+    reader: Reader<'_>,
+) -> Result<Answer, RequestError> {
+    let api = ApiKey::try_from(header.api_key).map_err(RequestError::Header)?;
+    let version = header.api_version;
+    if api == ApiKey::ApiVersions && api.check_version(version).is_err() {
+        // KIP-511: a client newer than we are learns in version 0 what it may ask.
+        let response = handlers::api_versions::unsupported();
+        return encode::<ApiVersionsRequest>(&response, 0, header.correlation_id);
+    }
+    if !SERVED.contains(&api) || api.check_version(version).is_err() {
+        return Err(RequestError::NotServed { api, version });
+    }
+    let call = Call {
+        context,
+        correlation_id: header.correlation_id,
+        reader,
+    };
+    match api {
+        ApiKey::Produce => produce(call).await,
+        ApiKey::Fetch => call.answer(handlers::fetch::handle).await,
+        ApiKey::ListOffsets => call.answer(handlers::list_offsets::handle).await,
+        ApiKey::Metadata => call.answer(handlers::metadata::handle).await,
+        ApiKey::ApiVersions => call.answer(handlers::api_versions::handle).await,
+        ApiKey::CreateTopics => call.answer(handlers::create_topics::handle).await,
+        ApiKey::DeleteTopics => call.answer(handlers::delete_topics::handle).await,
+        ApiKey::InitProducerId => call.answer(handlers::init_producer_id::handle).await,
+        ApiKey::OffsetForLeaderEpoch => call.answer(handlers::offset_for_leader_epoch::handle).await,
+        ApiKey::DescribeConfigs => call.answer(handlers::describe_configs::handle).await,
+        ApiKey::CreatePartitions => call.answer(handlers::create_partitions::handle).await,
+        ApiKey::DescribeCluster => call.answer(handlers::describe_cluster::handle).await,
+        // Invariant: every API in SERVED has its line above.
+        _ => Err(RequestError::NotServed { api, version }),
+    }
+}
+
+/// A request on its way to its handler.
+struct Call<'a> {
+    context: Context,
+    correlation_id: i32,
+    reader: Reader<'a>,
+}
+
+impl Call<'_> {
+    fn decode<R: Request>(&mut self) -> Result<R, RequestError> {
+        let version = self.context.version;
+        R::decode(&mut self.reader, version).map_err(|error| RequestError::Body {
+            api: R::KEY,
+            version,
+            error,
+        })
+    }
+
+    async fn answer<R, F>(mut self, handle: impl FnOnce(Context, R) -> F) -> Result<Answer, RequestError>
+    where
+        R: Request,
+        F: Future<Output = R::Response>,
+    {
+        let request = self.decode::<R>()?;
+        let version = self.context.version;
+        let response = handle(self.context, request).await;
+        encode::<R>(&response, version, self.correlation_id)
+    }
+}
+
+async fn produce(mut call: Call<'_>) -> Result<Answer, RequestError> {
+    let request = call.decode::<ProduceRequest>()?;
+    let (version, acks) = (call.context.version, request.acks);
+    let response = handlers::produce::handle(call.context, request).await;
+    if acks != 0 {
+        return encode::<ProduceRequest>(&response, version, call.correlation_id);
+    }
+    // Nobody waits for this answer, so a closed connection is the only way to say that something went wrong.
+    let mut codes = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+        .map(|p| p.error_code);
+    match codes.find(|code| !code.is_ok()) {
+        Some(code) => Err(RequestError::Unacknowledged(code)),
+        None => Ok(Answer::Nothing),
+    }
+}
+
+fn encode<R: Request>(
+    response: &R::Response,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Answer, RequestError> {
+    let frame = response_frame(response, version, correlation_id);
+    frame.map(Answer::Send).map_err(|error| RequestError::Response {
+        api: R::KEY,
+        version,
+        error,
+    })
+}

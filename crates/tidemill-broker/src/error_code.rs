@@ -1,0 +1,49 @@
+//! Kafka's error codes for our errors: the one place where they meet.
+
+use tidemill_log::{AppendError, InvalidBatch, ProducerError, ReadError};
+use tidemill_protocol::ErrorCode;
+
+use crate::topics::TopicError;
+
+/// The code of an append that failed.
+pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
+        AppendError::Invalid(InvalidBatch::LogAppendTime) => ErrorCode::InvalidTimestamp,
+        AppendError::Invalid(_) => ErrorCode::InvalidRecord,
+        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        AppendError::TimestampOutOfRange { .. } => ErrorCode::InvalidTimestamp,
+        AppendError::Producer(ProducerError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
+        AppendError::Producer(_) => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+        AppendError::Poisoned | AppendError::Disk(_) => ErrorCode::KafkaStorageError,
+        _ => ErrorCode::UnknownServerError,
+    }
+}
+
+/// The code of a read that failed.
+pub(crate) fn of_read(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Damaged { .. } => ErrorCode::CorruptMessage,
+        ReadError::Closed => ErrorCode::NotLeaderOrFollower,
+        _ => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// The code of a change to topics that was refused.
+pub(crate) fn of_topic(error: &TopicError) -> ErrorCode {
+    match error {
+        TopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
+        TopicError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
+        TopicError::UnknownId(_) => ErrorCode::UnknownTopicId,
+        TopicError::Name { .. } => ErrorCode::InvalidTopicException,
+        TopicError::Partitions(_) => ErrorCode::InvalidPartitions,
+        TopicError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+        TopicError::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
+        TopicError::Request(_) => ErrorCode::InvalidRequest,
+        TopicError::Setting(_) => ErrorCode::InvalidConfig,
+        TopicError::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
+        TopicError::Metadata(_) | TopicError::Log(_) | TopicError::Disk(_) => ErrorCode::KafkaStorageError,
+    }
+}

@@ -1,0 +1,91 @@
+//! What all connections share, and what a handler knows of its request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tidemill_log::LogDirs;
+use tokio::sync::watch;
+
+use crate::fetch_sessions::FetchSessions;
+use crate::partition::Partition;
+use crate::producer_ids::ProducerIds;
+use crate::settings::{BrokerSettings, TopicValues, Values};
+use crate::topics::{CONSUMER_OFFSETS, NewTopic, Topic, TopicError, Topics};
+
+/// What all connections of a broker share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: BrokerSettings,
+    pub(crate) values: Values,
+    pub(crate) dirs: Arc<LogDirs>,
+    pub(crate) topics: Topics,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) fetch_sessions: FetchSessions,
+    /// Where clients are told to connect.
+    pub(crate) advertised_host: String,
+    pub(crate) advertised_port: u16,
+    /// Becomes true when the broker stops.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(crate) fn node_id(&self) -> i32 {
+        self.settings.node_id
+    }
+
+    pub(crate) fn cluster_id(&self) -> &str {
+        self.dirs.cluster_id()
+    }
+
+    /// A topic with the broker's defaults, as it is made when somebody asks for one that is not there.
+    pub(crate) fn auto_created(&self, name: &str) -> NewTopic {
+        if name == CONSUMER_OFFSETS {
+            return self.consumer_offsets();
+        }
+        let settings = TopicValues::default();
+        NewTopic {
+            name: name.to_string(),
+            partitions: self.settings.num_partitions,
+            settings,
+        }
+    }
+
+    fn consumer_offsets(&self) -> NewTopic {
+        let mut settings = TopicValues::default();
+        let segment_bytes = self.settings.offsets_topic_segment_bytes.to_string();
+        for (name, value) in [
+            ("cleanup.policy", "compact"),
+            ("compression.type", "producer"),
+            ("segment.bytes", segment_bytes.as_str()),
+        ] {
+            settings.set(name, value).expect("a test makes the offsets topic");
+        }
+        let partitions = self.settings.offsets_topic_partitions;
+        NewTopic {
+            name: CONSUMER_OFFSETS.to_string(),
+            partitions,
+            settings,
+        }
+    }
+
+    /// The topic that keeps groups and their offsets, made if it is not there yet.
+    pub(crate) fn offsets_topic(&self) -> Result<Arc<Topic>, TopicError> {
+        self.topics
+            .find_or_create(CONSUMER_OFFSETS, || self.consumer_offsets())
+    }
+
+    /// A partition by name.
+    pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.topics.find(topic)?.partition(index).cloned()
+    }
+}
+
+/// What a handler knows of its request besides its body.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) version: i16,
+    /// The client's name for itself; empty when it has none.
+    pub(crate) client_id: String,
+    pub(crate) client_address: IpAddr,
+}
