@@ -1,1 +1,10 @@
-//! The book.
+//! The book. Each chapter is a module here, so that `cargo test --doc` compiles and runs every code block.
+
+#[doc = include_str!("five_minutes.md")]
+pub mod five_minutes {}
+
+#[doc = include_str!("word_count_grows_up.md")]
+pub mod word_count_grows_up {}
+
+#[doc = include_str!("../../README.md")]
+pub mod readme {}
