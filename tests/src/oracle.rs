@@ -3,7 +3,10 @@
 mod case;
 mod compare;
 mod functions;
+mod interpreter;
+mod program;
 
 pub use case::{Case, CaseConfig, Expect, Input, Op, Record, read_cases};
 pub use compare::{Outcome, difference};
 pub use functions::*;
+pub use interpreter::{OpenStore, in_memory, in_rocksdb, run};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tidemill_data::{Headers, StoreName, Timestamp};
+use tidemill_rocksdb::{MemoryBudget, RocksDb};
 use tidemill_store::{ByteStore, MemoryByteStore};
 use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskConfig, Topology};
 
@@ -20,6 +21,14 @@ pub type OpenStore<'a> = &'a dyn Fn(&[&str]) -> Result<Arc<dyn ByteStore>>;
 /// Keeps a case's state in memory.
 pub fn in_memory(names: &[&str]) -> Result<Arc<dyn ByteStore>> {
     Ok(Arc::new(MemoryByteStore::new(names)))
+}
+
+/// Keeps a case's state in RocksDB, in a temporary folder.
+pub fn in_rocksdb(names: &[&str]) -> Result<Arc<dyn ByteStore>> {
+    let folder = tempfile::tempdir()?;
+    // The database keeps its files open; the folder goes when the run does.
+    let database = RocksDb::open(&folder.keep(), names, &MemoryBudget::new(16 << 20))?;
+    Ok(Arc::new(database))
 }
 
 /// Runs a case from its first input to its last.
@@ -91,7 +100,7 @@ impl Run {
             headers: output
                 .headers
                 .iter()
-                .map(|header| Ok((header.key.to_string(), text(header.value.as_deref())?)))
+                .map(|header| Ok((header.name.clone(), text(header.value.as_deref())?)))
                 .collect::<Result<_>>()?,
         })
     }
@@ -115,7 +124,7 @@ fn raw(record: &Record, offset: i64) -> RawRecord {
     let bytes = |text: &Text| text.as_ref().map(|text| text.clone().into_bytes().into());
     let mut headers = Headers::new();
     for (name, value) in &record.headers {
-        headers.push(name.as_str(), value.as_ref().map(|value| value.as_bytes()));
+        headers.push(name.as_str(), value.as_ref().map(|value| value.clone().into_bytes().into()));
     }
     RawRecord {
         offset,
