@@ -9,4 +9,4 @@ mod program;
 pub use case::{Case, CaseConfig, Expect, Input, Op, Record, read_cases};
 pub use compare::{Outcome, difference};
 pub use functions::*;
-pub use interpreter::{OpenStore, in_memory, in_rocksdb, run};
+pub use interpreter::{Database, OpenStore, in_memory, in_rocksdb, run};

@@ -12,7 +12,13 @@ fn check(area: &str, text: &str, open: OpenStore) {
             Err(error) => Some(format!("{}: {error:#}", case.name)),
         })
         .collect();
-    assert!(complaints.is_empty(), "{} of {} fail:\n{}", complaints.len(), cases.len(), complaints.join("\n"));
+    assert!(
+        complaints.is_empty(),
+        "{} of {} fail:\n{}",
+        complaints.len(),
+        cases.len(),
+        complaints.join("\n")
+    );
 }
 
 macro_rules! areas {

@@ -75,6 +75,15 @@ const DIRTY_BYTES_MAX: usize = 64 << 20;
 /// Outputs above which `process` returns early, so that they can be sent.
 const OUTPUT_BYTES_MAX: usize = 8 << 20;
 
+/// How much of the topology a task runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// One subtopology; repartition topics are on the cluster, also those that the subtopology reads itself.
+    Part,
+    /// All subtopologies, with the repartition topics inside the task.
+    Whole,
+}
+
 /// One or more subtopologies for one partition.
 pub struct Task {
     id: TaskId,
@@ -98,7 +107,7 @@ impl Task {
         config: &TaskConfig,
         now: Timestamp,
     ) -> Result<Self, TaskError> {
-        Self::open(topology, id, &[id.subtopology], base, config, now)
+        Self::open(topology, id, Extent::Part, base, config, now)
     }
 
     /// All subtopologies as one task, whose repartition topics loop inside it.
@@ -112,14 +121,13 @@ impl Task {
         config: &TaskConfig,
         now: Timestamp,
     ) -> Result<Self, TaskError> {
-        let parts: Vec<usize> = (0..topology.subtopologies().len()).collect();
         Self::open(
             topology,
             TaskId {
                 subtopology: 0,
                 partition,
             },
-            &parts,
+            Extent::Whole,
             base,
             config,
             now,
@@ -129,11 +137,15 @@ impl Task {
     fn open(
         topology: Arc<Topology>,
         id: TaskId,
-        parts: &[usize],
+        extent: Extent,
         base: Arc<dyn ByteStore>,
         config: &TaskConfig,
         now: Timestamp,
     ) -> Result<Self, TaskError> {
+        let parts: &[usize] = &match extent {
+            Extent::Part => vec![id.subtopology],
+            Extent::Whole => (0..topology.subtopologies().len()).collect(),
+        };
         let specs = topology.store_specs(parts);
         let stores = StateStores::open(base, &specs, &config.stores)?;
         let store_ids = topology
@@ -168,11 +180,9 @@ impl Task {
                 .topics
                 .get(at)
                 .is_some_and(|topic| topic.role != TopicRole::External);
-            internal && parts.len() == topology.subtopologies().len()
+            internal && extent == Extent::Whole
         };
-        let loops = (0..inputs.len())
-            .map(|at| parts.len() > 1 && written(at))
-            .collect();
+        let loops = (0..inputs.len()).map(written).collect();
         let topics = inputs.len();
         let starts: Vec<_> = topology
             .punctuated

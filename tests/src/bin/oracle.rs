@@ -8,13 +8,18 @@ use anyhow::{Context, Result};
 use tidemill_tests::oracle::{difference, in_memory, in_rocksdb, read_cases, run};
 
 fn main() -> Result<ExitCode> {
-    let (flags, files): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word.starts_with("--"));
+    let (flags, files): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.starts_with("--"));
     let rocksdb = flags.iter().any(|flag| flag == "--rocksdb");
     let (mut passed, mut failed) = (0, 0);
     for file in &files {
         let text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
         for case in read_cases(&text).with_context(|| file.clone())? {
-            let outcome = if rocksdb { run(&case, &in_rocksdb) } else { run(&case, &in_memory) };
+            let outcome = if rocksdb {
+                run(&case, &in_rocksdb)
+            } else {
+                run(&case, &in_memory)
+            };
             let complaint = match outcome {
                 Ok(outcome) => difference(&case, &outcome),
                 Err(error) => Some(format!("{error:#}")),
@@ -29,5 +34,9 @@ fn main() -> Result<ExitCode> {
         }
     }
     println!("{passed} passed, {failed} failed");
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tidemill_data::{Headers, StoreName, Timestamp};
 use tidemill_rocksdb::{MemoryBudget, RocksDb};
 use tidemill_store::{ByteStore, MemoryByteStore};
@@ -15,20 +16,37 @@ use super::compare::Outcome;
 use super::functions::Text;
 use super::program::{Program, StoredRows};
 
+/// The database of a case's task, and the folder it lies in, if any, which goes with it.
+pub struct Database {
+    base: Arc<dyn ByteStore>,
+    _folder: Option<TempDir>,
+}
+
 /// Opens the database of a case's task, given the names of its stores.
-pub type OpenStore<'a> = &'a dyn Fn(&[&str]) -> Result<Arc<dyn ByteStore>>;
+pub type OpenStore<'a> = &'a dyn Fn(&[&str]) -> Result<Database>;
 
 /// Keeps a case's state in memory.
-pub fn in_memory(names: &[&str]) -> Result<Arc<dyn ByteStore>> {
-    Ok(Arc::new(MemoryByteStore::new(names)))
+///
+/// # Errors
+/// Never; the signature is that of [`OpenStore`].
+pub fn in_memory(names: &[&str]) -> Result<Database> {
+    Ok(Database {
+        base: Arc::new(MemoryByteStore::new(names)),
+        _folder: None,
+    })
 }
 
 /// Keeps a case's state in RocksDB, in a temporary folder.
-pub fn in_rocksdb(names: &[&str]) -> Result<Arc<dyn ByteStore>> {
+///
+/// # Errors
+/// When the folder or the database cannot be opened.
+pub fn in_rocksdb(names: &[&str]) -> Result<Database> {
     let folder = tempfile::tempdir()?;
-    // The database keeps its files open; the folder goes when the run does.
-    let database = RocksDb::open(&folder.keep(), names, &MemoryBudget::new(16 << 20))?;
-    Ok(Arc::new(database))
+    let base = RocksDb::open(folder.path(), names, &MemoryBudget::new(16 << 20))?;
+    Ok(Database {
+        base: Arc::new(base),
+        _folder: Some(folder),
+    })
 }
 
 /// Runs a case from its first input to its last.
@@ -41,9 +59,20 @@ pub fn run(case: &Case, open: OpenStore) -> Result<Outcome> {
     let parts: Vec<usize> = (0..topology.subtopologies().len()).collect();
     let specs = topology.store_specs(&parts);
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    let base = open(&names)?;
-    let task = Task::whole(Arc::clone(&topology), 0, base, &TaskConfig::default(), Timestamp(0))?;
-    let mut run = Run { task, topology, offsets: BTreeMap::new(), wall_clock_ms: 0 };
+    let database = open(&names)?;
+    let task = Task::whole(
+        Arc::clone(&topology),
+        0,
+        Arc::clone(&database.base),
+        &TaskConfig::default(),
+        Timestamp::from_millis(0),
+    )?;
+    let mut run = Run {
+        task,
+        topology,
+        offsets: BTreeMap::new(),
+        wall_clock_ms: 0,
+    };
     let mut outcome = Outcome::default();
     for input in &case.inputs {
         let mut records = run.step(input)?;
@@ -68,9 +97,12 @@ impl Run {
     fn step(&mut self, input: &Input) -> Result<Vec<Record>> {
         let mut outputs = Outputs::new();
         match input {
-            Input::Advance { advance_wall_clock_ms } => {
+            Input::Advance {
+                advance_wall_clock_ms,
+            } => {
                 self.wall_clock_ms += advance_wall_clock_ms;
-                self.task.punctuate_wall(Timestamp(self.wall_clock_ms), &mut outputs)?;
+                self.task
+                    .punctuate_wall(Timestamp::from_millis(self.wall_clock_ms), &mut outputs)?;
             }
             Input::Record(record) => {
                 let offset = self.offsets.entry(record.topic.clone()).or_default();
@@ -81,22 +113,34 @@ impl Run {
                 *offset += 1;
             }
         }
-        while self.task.process(usize::MAX, Timestamp(self.wall_clock_ms), &mut outputs)?.records > 0 {}
+        while self
+            .task
+            .process(
+                usize::MAX,
+                Timestamp::from_millis(self.wall_clock_ms),
+                &mut outputs,
+            )?
+            .records
+            > 0
+        {}
         outputs.iter().map(|output| self.record(&output)).collect()
     }
 
     fn record(&self, output: &tidemill_streams::OutputRecord<'_>) -> Result<Record> {
         let topic = match output.topic {
-            OutputTopic::Known(at) => {
-                self.topology.topics().get(at.position()).context("outputs name topics of the topology")?.clone()
-            }
+            OutputTopic::Known(at) => self
+                .topology
+                .topics()
+                .get(at.position())
+                .context("outputs name topics of the topology")?
+                .clone(),
             OutputTopic::Named(name) => name.to_owned(),
         };
         Ok(Record {
             topic,
             key: text(output.key)?,
             value: text(output.value)?,
-            ts: output.timestamp.0,
+            ts: output.timestamp.millis(),
             headers: output
                 .headers
                 .iter()
@@ -109,12 +153,18 @@ impl Run {
         match rows {
             StoredRows::Texts => {
                 let found = self.task.rows(&StoreName::<Text, String>::named(name))?;
-                Ok(found.into_iter().map(|(k, row)| vec![json!(k), json!(row.value), json!(row.timestamp.0)]).collect())
+                Ok(found
+                    .into_iter()
+                    .map(|(k, row)| vec![json!(k), json!(row.value), json!(row.timestamp.millis())])
+                    .collect())
             }
             StoredRows::Counts => {
                 let found = self.task.rows(&StoreName::<Text, i64>::named(name))?;
                 let count = |row: i64| json!(row.to_string());
-                Ok(found.into_iter().map(|(k, row)| vec![json!(k), count(row.value), json!(row.timestamp.0)]).collect())
+                Ok(found
+                    .into_iter()
+                    .map(|(k, row)| vec![json!(k), count(row.value), json!(row.timestamp.millis())])
+                    .collect())
             }
         }
     }
@@ -124,11 +174,14 @@ fn raw(record: &Record, offset: i64) -> RawRecord {
     let bytes = |text: &Text| text.as_ref().map(|text| text.clone().into_bytes().into());
     let mut headers = Headers::new();
     for (name, value) in &record.headers {
-        headers.push(name.as_str(), value.as_ref().map(|value| value.clone().into_bytes().into()));
+        headers.push(
+            name.as_str(),
+            value.as_ref().map(|value| value.clone().into_bytes().into()),
+        );
     }
     RawRecord {
         offset,
-        timestamp: Timestamp(record.ts),
+        timestamp: Timestamp::from_millis(record.ts),
         key: bytes(&record.key),
         value: bytes(&record.value),
         headers,
@@ -136,5 +189,7 @@ fn raw(record: &Record, offset: i64) -> RawRecord {
 }
 
 fn text(bytes: Option<&[u8]>) -> Result<Text> {
-    bytes.map(|bytes| Ok(std::str::from_utf8(bytes)?.to_owned())).transpose()
+    bytes
+        .map(|bytes| Ok(std::str::from_utf8(bytes)?.to_owned()))
+        .transpose()
 }

@@ -11,8 +11,8 @@ use tidemill_streams::{App, KGroupedStream, KGroupedTable, KStream, KTable, Mate
 
 use super::case::{Case, Op};
 use super::functions::{
-    Text, aggregator, flat_pair_function, flat_value_function, joiner, key_function, pair_function, predicate,
-    reducer, value_function,
+    Text, aggregator, flat_pair_function, flat_value_function, joiner, key_function, pair_function,
+    predicate, reducer, value_function,
 };
 
 /// What an operator made, by which later ones refer to it.
@@ -35,7 +35,6 @@ pub(super) struct Program {
     pub(super) sinks: Vec<String>,
     pub(super) stores: BTreeMap<String, StoredRows>,
     made: BTreeMap<String, Made>,
-    // A grouping is used up by the one operator that reads it.
     grouped_streams: BTreeMap<String, KGroupedStream<Text, Text>>,
     grouped_tables: BTreeMap<String, KGroupedTable<Text, Text>>,
 }
@@ -43,7 +42,9 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn compose(case: &Case) -> Result<Self> {
         let app = App::new("oracle");
-        app.emit_interval(std::time::Duration::from_millis(u64::try_from(case.config.emit_interval_ms)?));
+        app.emit_interval(std::time::Duration::from_millis(u64::try_from(
+            case.config.emit_interval_ms,
+        )?));
         let mut program = Self {
             app,
             sinks: Vec::new(),
@@ -102,7 +103,8 @@ impl Program {
     }
 
     fn materialized(&mut self, op: &Op) -> Materialized<Text, String> {
-        self.named(op).map_or_else(Materialized::unnamed, |name| Materialized::from(&name))
+        self.named(op)
+            .map_or_else(Materialized::unnamed, |name| Materialized::from(&name))
     }
 
     fn stream_source(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
@@ -136,7 +138,9 @@ impl Program {
 
     fn to_table(&mut self, op: &Op) -> Result<Made> {
         let store = self.materialized(op);
-        Ok(Made::Table(self.stream(op.parent()?)?.to_table_with_deletes(store)))
+        Ok(Made::Table(
+            self.stream(op.parent()?)?.to_table_with_deletes(store),
+        ))
     }
 
     fn filter(&mut self, op: &Op) -> Result<Made> {
@@ -163,7 +167,9 @@ impl Program {
         let function = value_function(op.need("fn")?)?;
         let parent = op.parent()?;
         if let Ok(stream) = self.stream(parent) {
-            return Ok(Made::Stream(stream.map_values_with_key(move |k, v| function(k, &v))));
+            return Ok(Made::Stream(
+                stream.map_values_with_key(move |k, v| function(k, &v)),
+            ));
         }
         let change = move |k: &Text, v: String| function(k, &Some(v));
         let table = self.table(parent)?;
@@ -193,7 +199,12 @@ impl Program {
                 stream.select_key(move |k, v| function(k, v))
             }
             "merge" => {
-                let others = op.from().into_iter().skip(1).map(|id| self.stream(id)).collect::<Result<Vec<_>>>()?;
+                let others = op
+                    .from()
+                    .into_iter()
+                    .skip(1)
+                    .map(|id| self.stream(id))
+                    .collect::<Result<Vec<_>>>()?;
                 others.into_iter().fold(stream, KStream::merge)
             }
             _ => stream.repartition_unnamed(),
@@ -203,13 +214,18 @@ impl Program {
     fn branch(&mut self, op: &Op) -> Result<()> {
         let mut split = self.stream(op.parent()?)?.split();
         for branch in op.need("branches")?.as_array().context("branches are a list")? {
-            let name = branch.get("name").and_then(Value::as_str).context("a branch has a name")?;
+            let name = branch
+                .get("name")
+                .and_then(Value::as_str)
+                .context("a branch has a name")?;
             let holds = predicate(branch.get("pred").context("a branch has a predicate")?)?;
             let stream = split.branch(move |k, v| holds(k, v));
-            self.made.insert(format!("{}.{name}", op.id), Made::Stream(stream));
+            self.made
+                .insert(format!("{}.{name}", op.id), Made::Stream(stream));
         }
         if let Some(name) = op.text("default") {
-            self.made.insert(format!("{}.{name}", op.id), Made::Stream(split.default_branch()));
+            self.made
+                .insert(format!("{}.{name}", op.id), Made::Stream(split.default_branch()));
         }
         Ok(())
     }
@@ -238,15 +254,22 @@ impl Program {
             return self.count(op, parent);
         }
         let store = self.materialized(op);
-        if let Some(grouped) = self.grouped_streams.remove(parent) {
+        if let Some(grouped) = self.grouped_streams.get(parent).cloned() {
             if op.op == "reduce" {
                 let combine = reducer(op.need("reducer")?)?;
                 return Ok(grouped.reduce_option(store, move |a, b| combine(&Some(a), &Some(b))));
             }
             let (first, work_in) = (initial(op), aggregator(op.need("agg")?)?);
-            return Ok(grouped.aggregate_option(store, move || first.clone(), move |k, v, a| work_in(k, &v, &a)));
+            return Ok(grouped.aggregate_option(
+                store,
+                move || first.clone(),
+                move |k, v, a| work_in(k, &v, &a),
+            ));
         }
-        let grouped = self.grouped_tables.remove(parent).with_context(|| format!("{parent} is not grouped"))?;
+        let grouped = self
+            .grouped_tables
+            .remove(parent)
+            .with_context(|| format!("{parent} is not grouped"))?;
         if op.op == "reduce" {
             let (add, subtract) = (reducer(op.need("adder")?)?, reducer(op.need("subtractor")?)?);
             return Ok(grouped.reduce_option(
@@ -256,7 +279,10 @@ impl Program {
             ));
         }
         let first = initial(op);
-        let (add, subtract) = (aggregator(op.need("adder")?)?, aggregator(op.need("subtractor")?)?);
+        let (add, subtract) = (
+            aggregator(op.need("adder")?)?,
+            aggregator(op.need("subtractor")?)?,
+        );
         Ok(grouped.aggregate_option(
             store,
             move || first.clone(),
@@ -273,7 +299,7 @@ impl Program {
             }
             None => Materialized::unnamed(),
         };
-        let counts = match self.grouped_streams.remove(parent) {
+        let counts = match self.grouped_streams.get(parent).cloned() {
             Some(grouped) => grouped.count(store),
             None => self
                 .grouped_tables
@@ -285,7 +311,9 @@ impl Program {
     }
 
     fn join_stream_table(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
-        let [left, right] = op.from()[..] else { bail!("a join has two sides") };
+        let [left, right] = op.from()[..] else {
+            bail!("a join has two sides")
+        };
         if op.number("grace").is_some() {
             bail!("joins with grace are not there yet");
         }
