@@ -13,6 +13,12 @@ use crate::types::{Offset, Timestamp};
 /// hold what busy ones could use.
 const AGE_MAX_MS: i64 = 10_000;
 
+/// What a batch takes besides its bytes: its entry in the queue, and what the allocator and the shared bytes keep.
+const OVERHEAD: usize = size_of::<CachedBatch>() + 64;
+
+/// Smaller parts that follow each other are sent as one: a part costs the sender more than copying this much.
+const JOIN_BELOW: usize = 2048;
+
 /// What all logs' tails may hold together.
 #[derive(Debug)]
 pub struct TailBudget {
@@ -47,6 +53,10 @@ impl CachedBatch {
     fn len(&self) -> usize {
         self.stored.head.len() + self.stored.body.len()
     }
+
+    fn cost(&self) -> usize {
+        self.len() + OVERHEAD
+    }
 }
 
 /// The tail of one log.
@@ -76,15 +86,15 @@ impl TailCache {
     /// Adds a batch, and lets go of this log's oldest ones while all logs together hold too much. One that finds no
     /// room is not kept, nor is then anything before it.
     pub(crate) fn push(&self, batch: CachedBatch) {
-        let len = batch.len();
+        let cost = batch.cost();
         let mut batches = self.lock();
-        while self.budget.is_exceeded_by(len) {
+        while self.budget.is_exceeded_by(cost) {
             match batches.pop_front() {
-                Some(oldest) => self.give_back(oldest.len()),
+                Some(oldest) => self.give_back(oldest.cost()),
                 None => return,
             }
         }
-        self.budget.used.fetch_add(len, Ordering::Relaxed);
+        self.budget.used.fetch_add(cost, Ordering::Relaxed);
         batches.push_back(batch);
     }
 
@@ -96,7 +106,7 @@ impl TailCache {
             .is_some_and(|oldest| now.since(oldest.arrived) > AGE_MAX_MS)
         {
             let Some(oldest) = batches.pop_front() else { return };
-            self.give_back(oldest.len());
+            self.give_back(oldest.cost());
         }
         if batches.is_empty() {
             batches.shrink_to_fit();
@@ -106,7 +116,7 @@ impl TailCache {
     /// Lets go of everything.
     pub(crate) fn clear(&self) {
         let mut batches = self.lock();
-        self.give_back(batches.iter().map(CachedBatch::len).sum());
+        self.give_back(batches.iter().map(CachedBatch::cost).sum());
         batches.clear();
     }
 
@@ -141,6 +151,8 @@ impl TailCache {
                 .extend([head, body].into_iter().filter(|part| !part.is_empty()).cloned());
             found.next_offset = batch.last_offset.plus(1);
         }
+        drop(batches);
+        found.parts = joined(found.parts);
         Some(found)
     }
 
@@ -151,6 +163,21 @@ impl TailCache {
     fn lock(&self) -> MutexGuard<'_, VecDeque<CachedBatch>> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same bytes with runs of small parts joined.
+fn joined(parts: Vec<Bytes>) -> Vec<Bytes> {
+    let is_small = |part: &Bytes| part.len() < JOIN_BELOW;
+    if !parts.windows(2).any(|pair| pair.iter().all(is_small)) {
+        return parts;
+    }
+    let runs = parts.chunk_by(|one, next| is_small(one) && is_small(next));
+    runs.flat_map(|run| match run {
+        [alone] => Some(alone.clone()),
+        [] => None,
+        run => Some(Bytes::from(run.concat())),
+    })
+    .collect()
 }
 
 impl Drop for TailCache {
@@ -183,7 +210,7 @@ mod tests {
 
     #[test]
     fn whole_batches_from_the_one_that_contains_the_offset() {
-        let cache = TailCache::new(Arc::new(TailBudget::new(1000)));
+        let cache = TailCache::new(Arc::new(TailBudget::new(10_000)));
         cache.push(batch(10, 5, 100, 0));
         cache.push(batch(15, 5, 100, 0));
         cache.push(batch(20, 5, 100, 0));
@@ -197,8 +224,28 @@ mod tests {
     }
 
     #[test]
+    fn small_parts_are_joined_and_large_ones_left_alone() {
+        let part = |byte: u8, len: usize| Bytes::from(vec![byte; len]);
+        let large = part(9, JOIN_BELOW);
+        let parts = vec![
+            part(1, 10),
+            part(2, 20),
+            large.clone(),
+            part(3, 30),
+            large.clone(),
+            part(4, 5),
+            part(5, 6),
+        ];
+        let joined = joined(parts.clone());
+        let lens: Vec<usize> = joined.iter().map(Bytes::len).collect();
+        assert_eq!(lens, [30, JOIN_BELOW, 30, JOIN_BELOW, 11]);
+        assert_eq!(joined.concat(), parts.concat());
+        assert_eq!(joined[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
     fn the_oldest_batches_go_when_the_budget_is_spent_or_they_are_old() {
-        let budget = Arc::new(TailBudget::new(250));
+        let budget = Arc::new(TailBudget::new(2 * (100 + OVERHEAD) + 50));
         let (one, other) = (
             TailCache::new(Arc::clone(&budget)),
             TailCache::new(Arc::clone(&budget)),

@@ -113,6 +113,12 @@ fn partitions_come_back_after_a_clean_stop_without_being_checked() {
         None,
         "from now on a crash is a crash"
     );
+    let cut = disk.crash();
+    assert_eq!(
+        cut.content(Path::new("/a/.kafka_cleanshutdown")),
+        None,
+        "also a power cut"
+    );
     drop((dirs, ninth));
     let (_, reports) = two_dirs(&disk);
     assert!(reports.iter().all(|(_, report)| report.checked_segments == 1));

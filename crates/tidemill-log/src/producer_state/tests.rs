@@ -164,3 +164,15 @@ fn idle_producers_are_forgotten_unless_a_transaction_is_open() {
     state.expire(Timestamp(10_000), 50);
     assert!(!state.is_empty());
 }
+
+#[test]
+fn a_new_epoch_does_not_take_its_batches_for_those_of_the_old() {
+    let mut state = ProducerState::default();
+    for epoch in 0..2 {
+        for n in 0..3 {
+            let offset = i64::from(epoch) * 9 + i64::from(n) * 3;
+            assert_eq!(offer(&mut state, producer(epoch, n * 3), offset, 3), Ok(None));
+        }
+    }
+    assert_eq!(offer(&mut state, producer(1, 3), 99, 3), Ok(Some(12)));
+}

@@ -144,3 +144,60 @@ fn what_a_crash_leaves_of_a_roll_or_a_deletion_is_cleared_away() {
     );
     assert!(disk.content(&file(base, "log")).is_some());
 }
+
+#[test]
+fn a_clean_mark_does_not_hide_a_torn_tail() {
+    let (disk, config, base) = closed();
+    let whole = disk.content(&file(base, "log")).unwrap();
+    for cut in [whole.len() - 1, whole.len() - 70, whole.len() / 2 + 5, 30] {
+        let torn = disk.kill();
+        torn.corrupt(&file(base, "log"), |bytes| bytes.truncate(cut));
+        let (log, report) = open_clean(&torn, config.clone());
+        assert_eq!(report.checked_segments, 1);
+        let end = report.truncated.unwrap().offset.0;
+        assert!(end >= base && end < END);
+        assert_eq!(contents(&log), numbered(0..end));
+    }
+}
+
+#[test]
+fn indexes_are_durable_before_the_recovery_point_passes_them() {
+    let (disk, log) = new_log(small());
+    fill(&log, 30);
+    log.flush().unwrap();
+    // Sealed exactly at the recovery point: nothing of its records is left to sync, its indexes are.
+    log.roll(NOW).unwrap();
+    fill(&log, 33);
+    log.flush().unwrap();
+    for suffix in ["index", "timeindex"] {
+        let written = disk.content(&file(0, suffix)).unwrap();
+        assert!(!written.is_empty());
+        assert_eq!(disk.crash().content(&file(0, suffix)), Some(written));
+    }
+}
+
+#[test]
+fn leader_epochs_follow_what_is_left_of_the_records() {
+    let (disk, log) = new_log(small());
+    fill(&log, 6);
+    log.append(
+        batch_of(&["x"], 1),
+        Append {
+            leader_epoch: LeaderEpoch(3),
+            ..client()
+        },
+    )
+    .unwrap();
+    let reopened = |disk: &MemoryDisk| open(disk, small()).0.latest_epoch();
+    let no_file = disk.kill();
+    no_file
+        .remove(&Path::new(DIR).join("leader-epoch-checkpoint"))
+        .unwrap();
+    assert_eq!(reopened(&no_file), Some(LeaderEpoch(3)), "read from the batches");
+    disk.corrupt(&file(0, "log"), |bytes| bytes.truncate(bytes.len() - 1));
+    assert_eq!(
+        reopened(&disk),
+        Some(LeaderEpoch(0)),
+        "the batch of epoch 3 is gone"
+    );
+}
