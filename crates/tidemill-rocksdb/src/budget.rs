@@ -9,8 +9,11 @@ const DEFAULT_BYTES_MAX: usize = 1 << 30;
 /// At least this much: below, RocksDB flushes all the time.
 const BYTES_MIN: usize = 16 << 20;
 
-/// The memory that all databases opened with it share: cached blocks, indexes and filters, and writes not yet in a
-/// file. Clones are handles on the same budget.
+/// One part in so many is for the overlays above the databases, which answer most reads.
+const OVERLAY_SHARE: usize = 4;
+
+/// The memory that all state shares: of the databases opened with it the cached blocks, indexes and filters and the
+/// writes not yet in a file, and the overlays above them. Clones are handles on the same budget.
 #[derive(Clone)]
 pub struct MemoryBudget {
     pub(crate) cache: Cache,
@@ -23,11 +26,12 @@ impl MemoryBudget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let bytes = bytes.max(BYTES_MIN);
-        let cache = Cache::new_lru_cache(bytes);
+        let database_bytes = bytes - bytes / OVERLAY_SHARE;
+        let cache = Cache::new_lru_cache(database_bytes);
         // Write buffers are charged to the cache, so the limit holds for both together. They get half: the rest
         // serves reads. Writers are not stalled at their limit but flush earlier.
         let write_buffers =
-            WriteBufferManager::new_write_buffer_manager_with_cache(bytes / 2, false, cache.clone());
+            WriteBufferManager::new_write_buffer_manager_with_cache(database_bytes / 2, false, cache.clone());
         Self {
             cache,
             write_buffers,
@@ -48,7 +52,14 @@ impl MemoryBudget {
         self.bytes
     }
 
-    /// How much of it is in use.
+    /// The part of the limit that is not the databases' but for the caches of the overlays above them: divided by the
+    /// number of stores it is a good [`cache_bytes_max`](tidemill_store::StoreOptions::cache_bytes_max).
+    #[must_use]
+    pub fn overlay_bytes(&self) -> usize {
+        self.bytes / OVERLAY_SHARE
+    }
+
+    /// How much of it the databases use.
     #[must_use]
     pub fn bytes_used(&self) -> usize {
         self.cache.get_usage()

@@ -34,23 +34,24 @@ impl RestoredRows {
         self.lengths.push(lengths);
     }
 
+    /// In the order of keys, rows of one key in the order of their records.
     pub(crate) fn ops(&self, family: Family) -> impl Iterator<Item = WriteOp<'_>> {
         let mut rest = self.bytes.as_slice();
-        let mut take = move |len: usize| {
+        let mut take = |len: usize| {
             let (taken, after) = rest.split_at_checked(len).expect("lengths add up to the bytes");
             rest = after;
             taken
         };
-        self.lengths.iter().map(move |(key, value)| {
-            let key = take(*key);
-            match value {
-                Some(value) => WriteOp::Put {
-                    family,
-                    key,
-                    value: take(*value),
-                },
-                None => WriteOp::Delete { family, key },
-            }
+        let mut rows: Vec<_> = self
+            .lengths
+            .iter()
+            .map(|(key, value)| (take(*key), value.map(&mut take)))
+            .collect();
+        // Neighbours one after the other are cheaper to write than keys in any order.
+        rows.sort_by_key(|(key, _)| *key);
+        rows.into_iter().map(move |(key, value)| match value {
+            Some(value) => WriteOp::Put { family, key, value },
+            None => WriteOp::Delete { family, key },
         })
     }
 }

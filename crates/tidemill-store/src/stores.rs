@@ -84,7 +84,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            cache_bytes_max: 8 << 20,
+            cache_bytes_max: 32 << 20,
         }
     }
 }
