@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::{BrokerConfig, DataDir};
 use crate::connection;
 use crate::fetch_sessions::FetchSessions;
+use crate::groups::{Groups, Shards};
 use crate::housekeeping;
 use crate::metadata::{Durability, MetadataError, MetadataFile};
 use crate::producer_ids::ProducerIds;
@@ -99,10 +100,12 @@ impl Broker {
             dirs,
             topics,
             producer_ids: ProducerIds::default(),
+            group_shards: Shards::default(),
             advertised_host,
             advertised_port,
             stopping: watch::Sender::new(false),
         });
+        Groups::of(&shared).resume();
         let mut tasks = JoinSet::new();
         let slots = Arc::new(Semaphore::new(
             shared.settings.connections_max.min(Semaphore::MAX_PERMITS),
@@ -136,6 +139,7 @@ impl Broker {
     pub async fn shutdown(mut self) {
         self.shared.stopping.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
+        Groups::of(&self.shared).shutdown().await;
         let dirs = Arc::clone(&self.shared.dirs);
         match tokio::task::spawn_blocking(move || dirs.close()).await {
             Ok(Ok(())) => tracing::info!(address = %self.address, "stopped"),

@@ -1,5 +1,6 @@
 //! Kafka's error codes for our errors: the one place where they meet.
 
+use tidemill_coordinator::GroupError;
 use tidemill_log::{AppendError, InvalidBatch, ProducerError, ReadError};
 use tidemill_protocol::ErrorCode;
 
@@ -46,4 +47,32 @@ pub(crate) fn of_topic(error: &TopicError) -> ErrorCode {
         TopicError::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
         TopicError::Metadata(_) | TopicError::Log(_) | TopicError::Disk(_) => ErrorCode::KafkaStorageError,
     }
+}
+
+/// The code of a request to a group that was refused.
+pub(crate) fn of_group(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::UnknownMemberId => ErrorCode::UnknownMemberId,
+        GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupError::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupError::FencedInstanceId => ErrorCode::FencedInstanceId,
+        GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
+        GroupError::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+        GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        GroupError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        GroupError::NotCoordinator => ErrorCode::NotCoordinator,
+        GroupError::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        GroupError::InvalidCommitOffsetSize => ErrorCode::InvalidCommitOffsetSize,
+        GroupError::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+        GroupError::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+        GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        GroupError::UnknownServerError => ErrorCode::UnknownServerError,
+    }
+}
+
+/// The code of a group's answer to one member, partition or group.
+pub(crate) fn of_result(result: Result<(), GroupError>) -> ErrorCode {
+    result.map_or_else(of_group, |()| ErrorCode::None)
 }

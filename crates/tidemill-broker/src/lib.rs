@@ -33,6 +33,7 @@ mod handlers;
 mod shared;
 
 mod fetch_sessions;
+mod groups;
 mod housekeeping;
 mod log_config;
 mod metadata;

@@ -7,7 +7,7 @@ use tidemill_log::LogDirs;
 use tokio::sync::watch;
 
 use crate::fetch_sessions::FetchSessions;
-use crate::partition::Partition;
+use crate::groups::Shards;
 use crate::producer_ids::ProducerIds;
 use crate::settings::{BrokerSettings, TopicValues, Values};
 use crate::topics::{CONSUMER_OFFSETS, NewTopic, Topic, TopicError, Topics};
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) topics: Topics,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
+    /// The coordinators of groups, one for each partition of the offsets topic in use.
+    pub(crate) group_shards: Shards,
     /// Where clients are told to connect.
     pub(crate) advertised_host: String,
     pub(crate) advertised_port: u16,
@@ -72,11 +74,6 @@ impl Shared {
     pub(crate) fn offsets_topic(&self) -> Result<Arc<Topic>, TopicError> {
         self.topics
             .find_or_create(CONSUMER_OFFSETS, || self.consumer_offsets())
-    }
-
-    /// A partition by name.
-    pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
-        self.topics.find(topic)?.partition(index).cloned()
     }
 }
 

@@ -8,6 +8,7 @@ use tidemill_protocol::messages::delete_topics::{
 use tidemill_protocol::{KString, Uuid};
 
 use crate::error_code;
+use crate::groups::Groups;
 use crate::shared::{Context, Shared};
 use crate::topics::{Topic, TopicError};
 
@@ -18,7 +19,13 @@ pub(crate) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
         topic_id: Uuid::nil(),
     });
     let asked = request.topics.into_iter().chain(named);
-    let responses = asked.map(|asked| delete(&context.shared, asked)).collect();
+    let responses: Vec<_> = asked.map(|asked| delete(&context.shared, asked)).collect();
+    let groups = Groups::of(&context.shared);
+    for deleted in responses.iter().filter(|response| response.error_code.is_ok()) {
+        if let Some(name) = &deleted.name {
+            groups.forget_topic(name).await;
+        }
+    }
     DeleteTopicsResponse {
         responses,
         ..Default::default()

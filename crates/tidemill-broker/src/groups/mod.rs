@@ -1,0 +1,252 @@
+//! Consumer groups: a task for each partition of `__consumer_offsets` in use, which owns that partition's coordinator.
+//!
+//! ```text
+//! handler ──▶ Groups::ask ──▶ [mailbox] ──▶ shard: Coordinator ──▶ append to __consumer_offsets ──▶ Written ──┐
+//!    ▲                                          ▲                                                              │
+//!    └────────────── oneshot ◀── Reply ◀────────┴──────────────────────────────────────────────────────────────┘
+//! ```
+//! A request that waits (JoinGroup for the others, SyncGroup for the leader) is a handler that awaits its oneshot.
+
+mod load;
+mod shard;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidemill_coordinator::{
+    Event, FetchedOffset, GroupDescription, GroupFilter, GroupId, GroupListing, GroupSettings, Reply,
+    ReplyTo, TopicName, partition_of_group,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::partition::Partition;
+use crate::settings::BrokerSettings;
+use crate::shared::Shared;
+use crate::topics::{CONSUMER_OFFSETS, Topic};
+
+use shard::{Command, Shard};
+
+/// How many requests may wait for one shard; further ones wait in their connections.
+const MAILBOX_REQUESTS_MAX: usize = 1_024;
+
+/// The shards of a broker that run.
+#[derive(Debug, Default)]
+pub(crate) struct Shards {
+    replies: AtomicU64,
+    // Guards the map only; never held across an await.
+    running: Mutex<HashMap<i32, Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    // So that a topic that was deleted and made again gets new shards.
+    partition: Arc<Partition>,
+    mailbox: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
+}
+
+/// All consumer groups of a broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    shared: Arc<Shared>,
+}
+
+impl Groups {
+    pub(crate) fn of(shared: &Arc<Shared>) -> Groups {
+        Groups {
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// Takes up the groups found in `__consumer_offsets`, so that members who never come back time out.
+    pub(crate) fn resume(&self) {
+        let topic = self.shared.topics.find(CONSUMER_OFFSETS);
+        for partition in topic.iter().flat_map(|topic| &topic.partitions) {
+            if partition.log.log_end_offset() > partition.log.log_start_offset() {
+                self.running(partition);
+            }
+        }
+    }
+
+    /// Hands an event to the group's coordinator and waits for its answer; `None` if the coordinator is gone.
+    pub(crate) async fn ask(&self, group: GroupId, event: impl FnOnce(ReplyTo) -> Event) -> Option<Reply> {
+        let partition = self.partition_of(&group, Absent::Make).await?;
+        let to = ReplyTo(self.shared.group_shards.replies.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Ask {
+            group,
+            event: event(to),
+            to,
+            answer,
+        };
+        self.running(&partition).send(command).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// What the coordinator shows of a group; `None` if there is none.
+    pub(crate) async fn describe(&self, group: GroupId) -> Option<GroupDescription> {
+        let partition = self.partition_of(&group, Absent::Leave).await?;
+        let (answer, answered) = oneshot::channel();
+        self.running(&partition)
+            .send(Command::Describe { group, answer })
+            .await
+            .ok()?;
+        answered.await.ok().flatten()
+    }
+
+    /// The committed offsets of a group, of the partitions wanted or of all.
+    pub(crate) async fn fetch_offsets(
+        &self,
+        group: GroupId,
+        wanted: Option<Vec<(TopicName, i32)>>,
+    ) -> Result<Vec<FetchedOffset>, Gone> {
+        let Some(partition) = self.partition_of(&group, Absent::Leave).await else {
+            let none = |(topic, partition)| FetchedOffset {
+                topic,
+                partition,
+                committed: None,
+            };
+            return Ok(wanted.unwrap_or_default().into_iter().map(none).collect());
+        };
+        let (answer, answered) = oneshot::channel();
+        let command = Command::FetchOffsets {
+            group,
+            wanted,
+            answer,
+        };
+        self.running(&partition).send(command).await.map_err(|_| Gone)?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// All groups that pass the filter.
+    pub(crate) async fn list(&self, filter: &GroupFilter) -> Result<Vec<GroupListing>, Gone> {
+        let mut all = Vec::new();
+        for mailbox in self.in_use() {
+            let (answer, answered) = oneshot::channel();
+            mailbox
+                .send(Command::List {
+                    filter: filter.clone(),
+                    answer,
+                })
+                .await
+                .map_err(|_| Gone)?;
+            all.append(&mut answered.await.map_err(|_| Gone)?);
+        }
+        all.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(all)
+    }
+
+    /// A topic was deleted: no group keeps offsets of it.
+    pub(crate) async fn forget_topic(&self, topic: &str) {
+        for mailbox in self.in_use() {
+            // A shard that is gone has nothing to forget.
+            let _ = mailbox.send(Command::ForgetTopic { topic: topic.into() }).await;
+        }
+    }
+
+    /// Ends all coordinators after what they were asked before; who still waits gets no answer.
+    pub(crate) async fn shutdown(&self) {
+        let running: Vec<Running> = self.shards().drain().map(|(_, running)| running).collect();
+        for Running { mailbox, task, .. } in running {
+            drop(mailbox);
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a group coordinator ended badly");
+            }
+        }
+    }
+
+    fn in_use(&self) -> Vec<mpsc::Sender<Command>> {
+        self.shards()
+            .values()
+            .map(|running| running.mailbox.clone())
+            .collect()
+    }
+
+    /// The partition that keeps a group.
+    async fn partition_of(&self, group: &GroupId, absent: Absent) -> Option<Arc<Partition>> {
+        let topic = match (self.shared.topics.find(CONSUMER_OFFSETS), absent) {
+            (Some(topic), _) => topic,
+            (None, Absent::Leave) => return None,
+            (None, Absent::Make) => self.make_topic().await?,
+        };
+        let count = i32::try_from(topic.partitions.len()).ok()?;
+        topic
+            .partition(partition_of_group(group.as_str(), count))
+            .cloned()
+    }
+
+    async fn make_topic(&self) -> Option<Arc<Topic>> {
+        let shared = Arc::clone(&self.shared);
+        match tokio::task::spawn_blocking(move || shared.offsets_topic()).await {
+            Ok(Ok(topic)) => Some(topic),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot make {CONSUMER_OFFSETS}");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The mailbox of a partition's shard, which is started if need be: for the first request, after the topic was
+    /// deleted and made again, and after a panic.
+    fn running(&self, partition: &Arc<Partition>) -> mpsc::Sender<Command> {
+        let mut shards = self.shards();
+        let index = partition.log.topic_partition().partition;
+        if let Some(running) = shards.get(&index)
+            && Arc::ptr_eq(&running.partition, partition)
+            && !running.mailbox.is_closed()
+        {
+            return running.mailbox.clone();
+        }
+        let (mailbox, commands) = mpsc::channel(MAILBOX_REQUESTS_MAX);
+        let shard = Shard::new(Arc::clone(partition), group_settings(&self.shared.settings));
+        let task = tokio::spawn(shard.run(commands));
+        shards.insert(
+            index,
+            Running {
+                partition: Arc::clone(partition),
+                mailbox: mailbox.clone(),
+                task,
+            },
+        );
+        mailbox
+    }
+
+    fn shards(&self) -> MutexGuard<'_, HashMap<i32, Running>> {
+        self.shared
+            .group_shards
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The coordinator ended while it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// What to do while `__consumer_offsets` does not exist.
+#[derive(Clone, Copy)]
+enum Absent {
+    Make,
+    Leave,
+}
+
+fn group_settings(settings: &BrokerSettings) -> GroupSettings {
+    GroupSettings {
+        initial_rebalance_delay_ms: millis(settings.group_initial_rebalance_delay),
+        session_timeout_min_ms: millis(settings.group_session_timeout_min),
+        session_timeout_max_ms: millis(settings.group_session_timeout_max),
+        size_max: settings.group_size_max,
+        offset_metadata_bytes_max: settings.offset_metadata_bytes_max,
+        offsets_retention_ms: i64::try_from(settings.offsets_retention.as_millis()).unwrap_or(i64::MAX),
+        offsets_retention_check_ms: millis(settings.offsets_retention_check_interval),
+    }
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,225 @@
+//! One partition of `__consumer_offsets` and the coordinator of the groups it keeps: a task that owns both.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidemill_coordinator::{
+    Action, Coordinator, Event, FetchedOffset, GroupDescription, GroupFilter, GroupId, GroupListing,
+    GroupSettings, Record, Reply, ReplyTo, Timestamp, TopicName, WriteFailure,
+};
+use tidemill_log::{AppendError, Origin};
+use tidemill_protocol::batch::BatchBuilder;
+use tidemill_protocol::compression::Compression;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::load;
+use crate::clock;
+use crate::partition::Partition;
+
+/// What a shard is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Ask {
+        group: GroupId,
+        event: Event,
+        to: ReplyTo,
+        answer: oneshot::Sender<Reply>,
+    },
+    Describe {
+        group: GroupId,
+        answer: oneshot::Sender<Option<GroupDescription>>,
+    },
+    List {
+        filter: GroupFilter,
+        answer: oneshot::Sender<Vec<GroupListing>>,
+    },
+    FetchOffsets {
+        group: GroupId,
+        wanted: Option<Vec<(TopicName, i32)>>,
+        answer: oneshot::Sender<Vec<FetchedOffset>>,
+    },
+    ForgetTopic {
+        topic: TopicName,
+    },
+}
+
+/// One partition of `__consumer_offsets` and its coordinator.
+pub(super) struct Shard {
+    partition: Arc<Partition>,
+    coordinator: Coordinator,
+    clock: SteadyClock,
+    waiting: BTreeMap<ReplyTo, oneshot::Sender<Reply>>,
+}
+
+impl Shard {
+    pub(super) fn new(partition: Arc<Partition>, settings: GroupSettings) -> Shard {
+        Shard {
+            partition,
+            coordinator: Coordinator::new(settings),
+            clock: SteadyClock::start(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the partition, then serves until the mailbox closes.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        if !self.load().await {
+            return;
+        }
+        loop {
+            let due = self.coordinator.next_deadline().map(|at| self.clock.instant(at));
+            let mut actions = Vec::new();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command, &mut actions),
+                    None => return,
+                },
+                () = sleep_until(due) => self.coordinator.tick(self.clock.now(), &mut actions),
+            }
+            self.act(actions).await;
+        }
+    }
+
+    /// Rebuilds the groups from the log. If it cannot be read, this shard ends, and the next request tries again: to
+    /// begin with what was read so far would hand out old offsets.
+    async fn load(&mut self) -> bool {
+        let (partition, now) = (Arc::clone(&self.partition), self.clock.now());
+        let mut coordinator = self.coordinator.clone();
+        let read = move || load::replay(&partition.log, now, &mut coordinator).map(|()| coordinator);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(coordinator)) => self.coordinator = coordinator,
+            Ok(Err(error)) => {
+                tracing::error!(partition = %self.partition.log.topic_partition(), %error, "cannot read groups");
+                return false;
+            }
+            Err(_) => return false,
+        }
+        let mut actions = Vec::new();
+        self.coordinator.loaded(self.clock.now(), &mut actions);
+        self.act(actions).await;
+        true
+    }
+
+    fn obey(&mut self, command: Command, actions: &mut Vec<Action>) {
+        let now = self.clock.now();
+        // Whoever asked may have gone away meanwhile: then nobody misses the answer.
+        match command {
+            Command::Ask {
+                group,
+                event,
+                to,
+                answer,
+            } => {
+                self.waiting.insert(to, answer);
+                self.coordinator.handle(now, group, event, actions);
+            }
+            Command::Describe { group, answer } => {
+                let _ = answer.send(self.coordinator.describe(&group));
+            }
+            Command::List { filter, answer } => {
+                let _ = answer.send(self.coordinator.list(&filter));
+            }
+            Command::FetchOffsets {
+                group,
+                wanted,
+                answer,
+            } => {
+                let _ = answer.send(self.coordinator.fetch_offsets(&group, wanted.as_deref()));
+            }
+            Command::ForgetTopic { topic } => self.coordinator.forget_topic(now, &topic, actions),
+        }
+    }
+
+    /// Carries out actions in their order, and what their appends lead to after them.
+    async fn act(&mut self, actions: Vec<Action>) {
+        let mut todo = VecDeque::from(actions);
+        while let Some(action) = todo.pop_front() {
+            match action {
+                Action::Reply { to, reply } => {
+                    if let Some(answer) = self.waiting.remove(&to) {
+                        let _ = answer.send(reply);
+                    }
+                }
+                Action::Note { group, note } => tracing::info!(%group, "{note}"),
+                Action::Append {
+                    group,
+                    number,
+                    records,
+                } => {
+                    let event = match self.append(&records).await {
+                        Ok(()) => Event::Written(number),
+                        Err(failure) => Event::WriteFailed(number, failure),
+                    };
+                    let mut next = Vec::new();
+                    self.coordinator.handle(self.clock.now(), group, event, &mut next);
+                    todo.extend(next);
+                }
+            }
+        }
+    }
+
+    async fn append(&self, records: &[Record]) -> Result<(), WriteFailure> {
+        let batch = batch_of(records, self.clock.now());
+        let appended = self
+            .partition
+            .append(batch, Origin::Coordinator, clock::now())
+            .await;
+        appended.map(drop).map_err(|error| {
+            tracing::warn!(partition = %self.partition.log.topic_partition(), %error, "cannot write groups");
+            failure_of(&error)
+        })
+    }
+}
+
+fn batch_of(records: &[Record], now: Timestamp) -> Bytes {
+    let mut batch = BatchBuilder::new(Compression::None);
+    for record in records {
+        batch.push(now.0, Some(&record.key), record.value.as_deref(), []);
+    }
+    batch.build()
+}
+
+fn failure_of(error: &AppendError) -> WriteFailure {
+    match error {
+        AppendError::TooLarge { .. } => WriteFailure::TooLarge,
+        _ => WriteFailure::NotLeader,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The wall clock when it was started, and steady from then on: a clock that is set forward must not end all sessions.
+#[derive(Clone, Copy, Debug)]
+struct SteadyClock {
+    wall: i64,
+    started: Instant,
+}
+
+impl SteadyClock {
+    fn start() -> SteadyClock {
+        SteadyClock {
+            wall: clock::now().0,
+            started: Instant::now(),
+        }
+    }
+
+    fn now(self) -> Timestamp {
+        let passed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Timestamp(self.wall.saturating_add(passed))
+    }
+
+    fn instant(self, at: Timestamp) -> Instant {
+        let ms = u64::try_from(at.0.saturating_sub(self.wall)).unwrap_or(0);
+        self.started
+            .checked_add(Duration::from_millis(ms))
+            .unwrap_or_else(Instant::now)
+    }
+}

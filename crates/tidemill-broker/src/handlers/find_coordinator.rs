@@ -1,0 +1,63 @@
+//! FindCoordinator, API 10, v0-6. One broker coordinates every group.
+
+use tidemill_protocol::messages::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use tidemill_protocol::{ErrorCode, KString};
+
+use crate::shared::{Context, Shared};
+
+/// Groups; 1 is transactions, 2 share groups.
+const GROUP: i8 = 0;
+
+pub(crate) async fn handle(context: Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    let shared = &context.shared;
+    if context.version >= 4 {
+        let keys = request.coordinator_keys.iter();
+        let coordinators = keys
+            .map(|key| coordinator(shared, request.key_type, key))
+            .collect();
+        return FindCoordinatorResponse {
+            coordinators,
+            ..FindCoordinatorResponse::default()
+        };
+    }
+    let found = coordinator(shared, request.key_type, &request.key);
+    FindCoordinatorResponse {
+        error_code: found.error_code,
+        error_message: found.error_message,
+        node_id: found.node_id,
+        host: found.host,
+        port: found.port,
+        ..FindCoordinatorResponse::default()
+    }
+}
+
+fn coordinator(shared: &Shared, key_type: i8, key: &KString) -> Coordinator {
+    let refuse = |error_code, message: &'static str| Coordinator {
+        key: key.clone(),
+        node_id: -1,
+        host: KString::from_static(""),
+        port: -1,
+        error_code,
+        error_message: Some(KString::from_static(message)),
+    };
+    match key_type {
+        GROUP => Coordinator {
+            key: key.clone(),
+            node_id: shared.node_id(),
+            host: shared.advertised_host.as_str().into(),
+            port: shared.advertised_port.into(),
+            error_code: ErrorCode::None,
+            error_message: None,
+        },
+        1 => refuse(
+            ErrorCode::CoordinatorNotAvailable,
+            "This broker does not coordinate transactions.",
+        ),
+        _ => refuse(
+            ErrorCode::InvalidRequest,
+            "The key type is not one this broker knows.",
+        ),
+    }
+}
