@@ -286,7 +286,11 @@ fn range(
     if first.header.last_offset() >= wanted.limit {
         return Ok(None);
     }
-    let (visible_end, visible_next) = visible(segment, size, next_base, first, wanted.limit)?;
+    let (visible_end, visible_next) = match visible(segment, size, next_base, first, wanted.limit)? {
+        // An index that lies about the limit must not keep a reader from getting on.
+        (end, _) if end < first.end() => (first.end(), first.header.next_offset()),
+        found => found,
+    };
     let bytes_max = wanted.bytes_max as u64;
     let (end, next_offset) = if visible_end - first.position <= bytes_max {
         (visible_end, visible_next)

@@ -15,6 +15,7 @@ mod crash;
 mod damage;
 mod deleting;
 mod faults;
+mod hostile;
 mod model;
 mod producers;
 mod reading;

@@ -31,6 +31,13 @@ fn marker(commit: bool) -> Bytes {
     builder.build()
 }
 
+/// Writes two records of a transaction and the marker that aborts it.
+pub(super) fn abort_a_transaction(log: &Log) {
+    append(log, of_producer(0, 0, 2, true));
+    let marked = log.append(marker(false), coordinator()).unwrap();
+    log.advance_high_watermark(marked.last_offset.plus(1));
+}
+
 fn coordinator() -> Append {
     Append {
         origin: Origin::Coordinator,
