@@ -200,7 +200,7 @@ impl Log {
             epochs: Mutex::new(loaded.epochs),
             tail: TailCache::new(options.tail_budget),
             syncing: Mutex::new(()),
-            dir_changed: AtomicBool::new(true),
+            dir_changed: AtomicBool::new(loaded.changed_names),
             condition: AtomicU8::new(OPEN),
         };
         Ok((log, loaded.report))

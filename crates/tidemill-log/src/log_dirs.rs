@@ -66,6 +66,8 @@ pub struct LogDirs {
     logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
     // Guards making, deleting and checkpointing: two of them at once would count or write the wrong partitions.
     changing: Mutex<()>,
+    // Guards the list of directories whose logs are deleted, renamed already, and still take room.
+    leftovers: Mutex<Vec<PathBuf>>,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,7 @@ impl LogDirs {
                 threads,
                 logs,
                 changing: Mutex::new(()),
+                leftovers: Mutex::default(),
             },
             reports,
         ))
@@ -201,7 +204,8 @@ impl LogDirs {
         Ok(log)
     }
 
-    /// Deletes partitions. Those that do not exist are passed over.
+    /// Deletes partitions; those that do not exist are passed over. Their room is free after the next `tick`, or
+    /// after the next start.
     pub fn delete(&self, partitions: &[TopicPartition]) -> Result<(), DiskError> {
         let _changing = self.change();
         let gone: Vec<Arc<Log>> = {
@@ -220,7 +224,7 @@ impl LogDirs {
                 .dir()
                 .with_file_name(format!("{}.{id}{DELETED}", log.topic_partition()));
             self.disk.rename(log.dir(), &aside)?;
-            self.disk.remove_dir(&aside)?;
+            self.leftovers().push(aside);
         }
         Ok(())
     }
@@ -231,8 +235,9 @@ impl LogDirs {
         self.write_checkpoints()
     }
 
-    /// Does what is due: `flush.ms`, and letting go of cached batches and idle producers.
+    /// Does what is due: `flush.ms`, letting go of cached batches and idle producers, removing deleted logs.
     pub fn tick(&self, now: Timestamp) {
+        self.remove_leftovers();
         for log in self.logs() {
             if let Err(error) = log.flush_if_due(now) {
                 tracing::error!(partition = %log.topic_partition(), %error, "cannot flush");
@@ -256,6 +261,7 @@ impl LogDirs {
     /// Closes all logs and marks the directories clean, as far as every log in them could be closed.
     pub fn close(&self) -> Result<(), FlushError> {
         let _changing = self.change();
+        self.remove_leftovers();
         let closed = parallel::map(self.threads, self.logs(), |log| (log.close(), log));
         self.write_checkpoints()?;
         let mut first_error = None;
@@ -275,6 +281,19 @@ impl LogDirs {
             )?;
         }
         first_error.map_or(Ok(()), Err)
+    }
+
+    fn remove_leftovers(&self) {
+        let leftovers = std::mem::take(&mut *self.leftovers());
+        for dir in leftovers {
+            if let Err(error) = self.disk.remove_dir(&dir) {
+                tracing::error!(%error, "cannot remove a deleted log; the next start tries again");
+            }
+        }
+    }
+
+    fn leftovers(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_checkpoints(&self) -> Result<(), DiskError> {

@@ -87,6 +87,8 @@ pub(crate) struct Loaded {
     pub(crate) transactions: Transactions,
     pub(crate) epochs: LeaderEpochs,
     pub(crate) report: RecoveryReport,
+    /// Whether names in the directory changed.
+    pub(crate) changed_names: bool,
 }
 
 /// The files of a partition's directory by base offset: lengths by suffix.
@@ -119,7 +121,10 @@ pub(crate) fn load(
     context.remove_orphans(&mut files)?;
     let mut report = RecoveryReport::default();
     let (mut segments, mut tail, mut log_end) = context.open_segments(&files, &mut report)?;
+    // What was checked got new index files, and a damage may have got its own.
+    let mut changed_names = report.checked_segments > 0;
     if segments.is_empty() || log_end < options.log_start {
+        changed_names = true;
         // Nothing is left of what readers could see: begin where they expect the log to be.
         segments.iter().try_for_each(|segment| segment.remove_files())?;
         log_end = options.log_start;
@@ -147,6 +152,7 @@ pub(crate) fn load(
         transactions,
         epochs,
         report,
+        changed_names,
     })
 }
 

@@ -207,12 +207,14 @@ impl Log {
                     fetched.next_offset = next_offset;
                 }
                 Ok(None) => {}
-                // Deleted under our eyes: the offset is gone, not the disk.
-                Err(ReadError::Disk(error)) if error.is_not_found() => {
+                Err(error) => {
+                    // Deleted under our eyes: the offset is gone, not the disk.
                     self.empty_fetch(from)?;
-                    return Err(error.into());
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
+            }
+            if from < self.log_start_offset() {
+                return self.empty_fetch(from);
             }
         }
         if up_to == ReadUpTo::LastStable {

@@ -72,7 +72,7 @@ impl Log {
             let old = config
                 .retention_ms
                 .is_some_and(|ms| newest > Timestamp::NONE && now.since(newest) > ms);
-            let is_active = next_base == self.log_end_offset();
+            let is_active = segments.last().is_some_and(|last| Arc::ptr_eq(last, segment));
             let left = size.saturating_sub(segment.size());
             let large = !is_active && config.retention_bytes.is_some_and(|max| left >= max);
             if segment.size() == 0 || next_base > self.high_watermark() || !(old || large) {

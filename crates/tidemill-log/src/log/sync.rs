@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{CLOSED, Log, OPEN, READ_ONLY, guard};
 use crate::disk::DiskError;
+use crate::segment;
 use crate::types::{Offset, Timestamp};
 
 /// Why records could not be made durable. The log is read-only from then on: pages may be lost that look written.
@@ -97,7 +98,15 @@ impl Log {
                 return Err(FlushError::Poisoned);
             }
             writer.active.complete_indexes()?;
-            self.write_snapshot(&writer, self.log_end_offset())?;
+            let end = self.log_end_offset();
+            // One that is there is as good: it was made, or read, when the log ended here.
+            if self
+                .disk
+                .open(&segment::file_path(&self.dir, end, segment::SNAPSHOT))
+                .is_err()
+            {
+                self.write_snapshot(&writer, end)?;
+            }
             // From here on nothing changes what was just written.
             let _ = self
                 .condition

@@ -169,6 +169,7 @@ fn a_deleted_partition_leaves_nothing_for_its_successor() {
         log.read(Offset(3), ReadUpTo::LogEnd, 10, FirstBatch::Always)
             .is_err()
     );
+    dirs.tick(NOW);
     let left = disk.list(Path::new("/a")).unwrap();
     assert!(
         !left.iter().any(|entry| matches!(entry, DirEntry::Dir { .. })),

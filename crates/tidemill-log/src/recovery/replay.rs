@@ -108,26 +108,31 @@ impl Replay {
     }
 }
 
-/// The newest readable snapshot that is not ahead of the log, and its offset. Those ahead, or torn, are removed.
+/// The newest readable snapshot that is not ahead of the log, and its offset. Those ahead, or torn, are removed, and
+/// those of earlier closings.
 fn newest_snapshot(
     context: &Context<'_>,
     files: &Files,
     log_end: Offset,
 ) -> Result<(Offset, ProducerState), DiskError> {
+    let mut newest = None;
     for (base, suffixes) in files.iter().rev() {
-        if !suffixes.contains_key(segment::SNAPSHOT) {
+        if !suffixes.contains_key(segment::SNAPSHOT)
+            || (newest.is_some() && suffixes.contains_key(segment::LOG))
+        {
             continue;
         }
         let path = segment::file_path(context.dir, *base, segment::SNAPSHOT);
-        if *base <= log_end {
+        if newest.is_none() && *base <= log_end {
             let bytes = disk::read_if_exists(&**context.disk, &path)?.unwrap_or_default();
-            if let Some(state) = ProducerState::from_snapshot(&bytes) {
-                return Ok((*base, state));
+            newest = ProducerState::from_snapshot(&bytes).map(|state| (*base, state));
+            if newest.is_some() {
+                continue;
             }
         }
         disk::remove_if_exists(&**context.disk, &path)?;
     }
-    Ok((Offset(0), ProducerState::default()))
+    Ok(newest.unwrap_or_default())
 }
 
 /// The aborted transactions in the indexes that ended before `before`, where the replay begins.

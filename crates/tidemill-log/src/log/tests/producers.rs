@@ -103,6 +103,22 @@ fn a_torn_snapshot_is_passed_over() {
 }
 
 #[test]
+fn snapshots_of_earlier_closings_do_not_pile_up() {
+    let (disk, mut log) = new_log(small());
+    for n in 0..5 {
+        append(&log, of_producer(n, 0, 1, false));
+        log.close().unwrap();
+        log = open_clean(&disk, small()).0;
+    }
+    let entries = disk.list(Path::new(DIR)).unwrap();
+    let snapshots = entries
+        .iter()
+        .filter(|e| matches!(e, crate::DirEntry::File { name, .. } if name.ends_with("snapshot")));
+    assert_eq!(snapshots.count(), 1);
+    assert!(append(&log, of_producer(4, 0, 1, false)).duplicate);
+}
+
+#[test]
 fn open_transactions_hold_back_the_last_stable_offset() {
     let (disk, log) = new_log(small());
     append(&log, batch_of(&["x"], 1));
