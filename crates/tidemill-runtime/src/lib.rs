@@ -1,1 +1,42 @@
-//! Drives topologies: threads, poll, commit, restore, queries.
+//! Drives topologies: threads poll, tasks process, outputs are sent, commits make it last, state is restored, and
+//! queries are answered.
+//!
+//! ```text
+//!   App ──start(Config)──▶ Running ──store(&NAME).get(&key)──▶ answer
+//!                            │ threads
+//!             ┌──────────────┴─────────────┐
+//!   Member ──▶│ Worker: tasks, restorer     │──▶ Sender ──▶ Writer
+//!             └──── databases ─────────────┘
+//! ```
+//!
+//! All decisions about records are the tasks' ([`tidemill_streams`]); all I/O of clusters is the transport's
+//! ([`tidemill_client`]). What this crate adds is the order of things: commit before release, nothing after a loss,
+//! outputs and changelog before offsets, offsets before state.
+
+mod config;
+mod databases;
+mod error;
+mod live_task;
+mod plan;
+mod query;
+mod restore;
+mod running;
+mod sender;
+mod settings;
+mod start;
+mod state;
+mod state_dir;
+mod worker;
+
+#[cfg_attr(feature = "broker", path = "embedded/enabled.rs")]
+#[cfg_attr(not(feature = "broker"), path = "embedded/disabled.rs")]
+mod embedded;
+
+pub use config::{Config, ConfigError};
+pub use error::{QueryError, RunError, StartError};
+pub use query::Store;
+pub use restore::{RestoreListener, RestoreProgress};
+pub use running::{Running, StoreQuery};
+pub use start::{Launch, Start};
+pub use state::{State, StateListener};
+pub use state_dir::StateDirError;

@@ -243,6 +243,17 @@ impl Task {
             .collect()
     }
 
+    /// Whether it reads this topic.
+    #[must_use]
+    pub fn reads(&self, topic: &str) -> bool {
+        self.input(topic).is_some()
+    }
+
+    fn input(&self, topic: &str) -> Option<crate::TopicIndex> {
+        let found = self.ctx.topology.topic(topic);
+        found.filter(|at| self.inputs.get(at.position()) == Some(&true))
+    }
+
     /// The changelogs of its stores, and how far the stores contain them.
     #[must_use]
     pub fn changelogs(&self) -> Vec<Changelog> {
@@ -319,12 +330,7 @@ impl Task {
         topic: &str,
         records: impl IntoIterator<Item = RawRecord>,
     ) -> Result<(), TaskError> {
-        let index = self
-            .ctx
-            .topology
-            .topic(topic)
-            .filter(|at| self.inputs.get(at.position()) == Some(&true));
-        let index = index.ok_or_else(|| self.not_an_input(topic))?;
+        let index = self.input(topic).ok_or_else(|| self.not_an_input(topic))?;
         for record in records {
             self.queues.push(index, record);
         }

@@ -1,1 +1,79 @@
-//! Stream processing over partitioned logs: broker, streams and clients in one crate.
+//! Tidemill: stream processing over partitioned logs.
+//!
+//! A program composes typed operators into a topology; the topology consumes topics, keeps its state in RocksDB, backs
+//! that state by compacted changelog topics, and produces topics. The broker is part of it: a program that is told of no
+//! cluster starts one in its own process, and the same program runs unchanged on any Apache Kafka cluster.
+//!
+//! # Word count
+//!
+//! ```no_run
+//! use tidemill::prelude::*;
+//!
+//! const LINES: Topic<String, String> = Topic::new("lines");
+//! const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+//! const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+//!
+//! # async fn program() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = App::new("word-count");
+//! app.stream(&LINES)
+//!     .flat_map_values(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+//!     .group_by(|_, word| word.clone())
+//!     .count(&COUNTS)
+//!     .to_stream()
+//!     .to(&TOTALS);
+//!
+//! # let dir = std::env::temp_dir().join(format!("tidemill-doc-{}", std::process::id()));
+//! # let config = Config::new().state_dir(&dir);
+//! # let _ = || -> Result<Config, Box<dyn std::error::Error>> {
+//! let config = Config::from_env()?; // any Kafka, or the broker in this process
+//! # Ok(config) };
+//! let running = app.start(config).await?;
+//!
+//! let producer = Producer::connect(running.bootstrap_servers())?;
+//! producer.send(Produced::to(&LINES, &"a".into(), &"to be or not to be".into())?).await?.await?;
+//!
+//! let counts = running.store(&COUNTS);
+//! while counts.get(&"be".to_owned()).await? != Some(2) {
+//!     tokio::task::yield_now().await;
+//! }
+//! running.stop().await?;
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new()?.block_on(program())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | to do | use |
+//! |---|---|
+//! | compose a program | [`App`], [`KStream`], [`KTable`] |
+//! | run it | [`Start`] (`app.start(config)`), [`Config`], [`Running`] |
+//! | test it, in virtual time | [`testing::TestDriver`] |
+//! | give types a wire format | [`Data`], `#[derive(Data)]` |
+//! | only read or write a log | [`client`] |
+//! | a broker in the process | `tidemill::broker::Broker` (feature `broker`) |
+//!
+//! Features, all on by default: `rocksdb` (state on disk), `kafka` (clusters through librdkafka) and `broker`.
+
+pub use tidemill_client as client;
+pub use tidemill_data as data;
+pub use tidemill_runtime as runtime;
+pub use tidemill_store as store;
+pub use tidemill_streams as streams;
+pub use tidemill_testing as testing;
+
+#[cfg(feature = "broker")]
+pub use tidemill_broker as broker;
+
+pub use tidemill_data::{
+    BoxError, Data, DecodeError, EncodeError, Format, Headers, Json, MessagePack, StoreName, Timestamp,
+    Topic, Windowed,
+};
+pub use tidemill_data::{DAY, HOUR, MINUTE, SECOND};
+pub use tidemill_derive::Data;
+pub use tidemill_runtime::{
+    Config, ConfigError, Launch, QueryError, RestoreProgress, RunError, Running, Start, StartError, State,
+};
+pub use tidemill_streams::*;
+
+pub mod prelude;

@@ -1,0 +1,29 @@
+//! A broker in this process, for a program that was told of no cluster.
+
+use tidemill_broker::{Broker, BrokerConfig};
+
+use crate::error::StartError;
+
+pub(crate) struct EmbeddedBroker {
+    broker: Broker,
+}
+
+impl EmbeddedBroker {
+    pub(crate) async fn start() -> Result<Self, StartError> {
+        let broker = Broker::start(BrokerConfig::embedded()).await;
+        let broker = broker.map_err(|error| StartError::Broker(error.to_string()))?;
+        tracing::info!(
+            "no `bootstrap.servers`: started a broker in this process, at {}",
+            broker.bootstrap()
+        );
+        Ok(Self { broker })
+    }
+
+    pub(crate) fn bootstrap(&self) -> String {
+        self.broker.bootstrap().to_owned()
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.broker.shutdown().await;
+    }
+}

@@ -1,0 +1,160 @@
+//! What can go wrong, by operation.
+
+use tidemill_client::{CommitError, TransportError};
+use tidemill_streams::{TaskError, TopologyError};
+
+use crate::config::ConfigError;
+use crate::plan::list;
+use crate::state::State;
+use crate::state_dir::StateDirError;
+
+/// Why a program did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The program itself cannot run.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `bootstrap.servers` is not set, and no broker is built in.
+    #[error("`bootstrap.servers` is not set, and this program is built without the feature `broker`")]
+    NoCluster,
+    /// The broker in this process did not start.
+    #[error("the broker in this process did not start: {0}")]
+    Broker(String),
+    /// Topics the program reads are not there.
+    #[error("topics the program reads do not exist: {}; create them first", .topics.join(", "))]
+    MissingSources {
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// Topics that are joined have different numbers of partitions.
+    #[error(
+        "these topics are joined, so they need the same number of partitions: {}; create them alike, or put \
+         `repartition` before the join",
+        list(.topics.iter().map(|(name, count)| (name, *count)))
+    )]
+    NotCopartitioned {
+        /// The topics with their numbers of partitions.
+        topics: Vec<(String, i32)>,
+    },
+    /// An internal topic is there with another number of partitions than the program needs now.
+    #[error(
+        "internal topic {topic} has {found} partitions, but the program needs {wanted}: the number of partitions of \
+         its sources changed; reset the application, or bring the number back"
+    )]
+    InternalPartitions {
+        /// The topic.
+        topic: String,
+        /// How many it has.
+        found: i32,
+        /// How many are needed.
+        wanted: i32,
+    },
+    /// Repartition topics feed only each other, so nothing says how many partitions they have.
+    #[error("give a number of partitions to one of these repartition topics: {}", .topics.join(", "))]
+    Unresolved {
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The cluster did not answer as needed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Why a running program stopped by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A task failed.
+    #[error("task {task}: {error}")]
+    Task {
+        /// The task.
+        task: String,
+        /// Why.
+        error: TaskError,
+    },
+    /// A task's database failed.
+    #[error("state of task {task}: {reason}")]
+    State {
+        /// The task.
+        task: String,
+        /// Why.
+        reason: String,
+    },
+    /// The assignor gave this member only part of what a task reads.
+    #[error(
+        "task {task} reads {}, but this member got only some of them: give the topics the same number of partitions",
+        .needs.join(", ")
+    )]
+    PartialTask {
+        /// The task.
+        task: String,
+        /// The partitions it reads.
+        needs: Vec<String>,
+    },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The cluster did not do as asked.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// Offsets could not be committed.
+    #[error("commit: {0}")]
+    Commit(#[from] CommitError),
+    /// A thread panicked.
+    #[error("thread {0} panicked")]
+    Panic(String),
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The program has no store of this name.
+    #[error("there is no store {name:?}; the program has {}", .known.join(", "))]
+    UnknownStore {
+        /// The name.
+        name: String,
+        /// All names.
+        known: Vec<String>,
+    },
+    /// The store's rows are of windows or versions, which have no single key.
+    #[error("store {name:?} is not a plain table, so it cannot be read by key")]
+    Kind {
+        /// The name.
+        name: String,
+    },
+    /// The store's tasks are not at work: being restored, or stopped.
+    #[error("store {name:?} cannot be read while the program is {state}")]
+    NotReady {
+        /// The name.
+        name: String,
+        /// What the program is doing.
+        state: State,
+    },
+    /// A key or row does not go with the formats named.
+    #[error("store {name:?}: {reason}")]
+    Format {
+        /// The store.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The store could not be read.
+    #[error("store {name:?}: {reason}")]
+    Store {
+        /// The store.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,145 @@
+//! A task at work in a worker: its inputs, what of them it has seen the end of, and its changelogs' positions.
+
+use tidemill_client::{Record, TopicPartition};
+use tidemill_data::Timestamp;
+use tidemill_store::{ChangelogPosition, TopicId};
+use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskError, TaskId};
+
+use crate::error::RunError;
+
+pub(crate) struct LiveTask {
+    pub(crate) task: Task,
+    pub(crate) inputs: Vec<Input>,
+    changelogs: Vec<Changelog>,
+}
+
+pub(crate) struct Input {
+    pub(crate) partition: TopicPartition,
+    // Everything there was when last heard has been handed to the task.
+    pub(crate) caught_up: bool,
+    pub(crate) paused: bool,
+}
+
+struct Changelog {
+    topic: String,
+    topic_id: TopicId,
+    // An offset at or before the end of what this task has written: only the task writes here, so it counts along. A
+    // position too low costs a few records read again, never a wrong row.
+    next_offset: i64,
+}
+
+impl LiveTask {
+    pub(crate) fn new(task: Task, inputs: Vec<TopicPartition>) -> Self {
+        let input = |partition| Input {
+            partition,
+            caught_up: false,
+            paused: true,
+        };
+        Self {
+            task,
+            inputs: inputs.into_iter().map(input).collect(),
+            changelogs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.task.id()
+    }
+
+    pub(crate) fn follow(&mut self, topic: &str, topic_id: TopicId, next_offset: i64) {
+        self.changelogs.push(Changelog {
+            topic: topic.to_owned(),
+            topic_id,
+            next_offset,
+        });
+    }
+
+    /// Notes that the changelog is at this offset.
+    pub(crate) fn sent_to(&mut self, topic: &str, next_offset: i64) {
+        if let Some(changelog) = self.changelogs.iter_mut().find(|c| c.topic == topic) {
+            changelog.next_offset = changelog.next_offset.max(next_offset);
+        }
+    }
+
+    /// Counts changelog records that were written.
+    pub(crate) fn count_sent(&mut self, changelog: &Outputs) {
+        for record in changelog.iter() {
+            let OutputTopic::Named(name) = record.topic else {
+                continue;
+            };
+            if let Some(changelog) = self.changelogs.iter_mut().find(|c| c.topic == name) {
+                changelog.next_offset += 1;
+            }
+        }
+    }
+
+    pub(crate) fn positions(&self, committed_at: Timestamp) -> Vec<(String, ChangelogPosition)> {
+        let position = |c: &Changelog| {
+            let position = ChangelogPosition {
+                topic_id: c.topic_id,
+                next_offset: c.next_offset,
+                committed_at,
+            };
+            (c.topic.clone(), position)
+        };
+        self.changelogs.iter().map(position).collect()
+    }
+
+    pub(crate) fn enqueue(
+        &mut self,
+        partition: &TopicPartition,
+        records: Vec<Record>,
+    ) -> Result<(), RunError> {
+        if let Some(input) = self.inputs.iter_mut().find(|input| input.partition == *partition) {
+            input.caught_up = false;
+        }
+        let id = self.id();
+        self.task
+            .enqueue(&partition.topic, records.into_iter().map(raw))
+            .map_err(|e| task_error(id, e))
+    }
+
+    pub(crate) fn caught_up(&mut self, partition: &TopicPartition) {
+        if let Some(input) = self.inputs.iter_mut().find(|input| input.partition == *partition) {
+            input.caught_up = true;
+        }
+    }
+
+    /// How many records may be processed before one input has none left while the cluster may have earlier ones. 0:
+    /// wait for that input.
+    pub(crate) fn ready(&self, wait_for_lagging: bool) -> usize {
+        let lagging = self
+            .inputs
+            .iter()
+            .filter(|input| wait_for_lagging && !input.caught_up);
+        let fewest = lagging
+            .map(|input| self.task.buffered_of(&input.partition.topic))
+            .min();
+        fewest.unwrap_or(usize::MAX).min(self.task.buffered().0)
+    }
+}
+
+/// A record in the form tasks take.
+pub(crate) fn raw(record: Record) -> RawRecord {
+    let Record {
+        offset,
+        timestamp,
+        key,
+        value,
+        headers,
+    } = record;
+    RawRecord {
+        offset,
+        timestamp,
+        key,
+        value,
+        headers,
+    }
+}
+
+pub(crate) fn task_error(task: TaskId, error: TaskError) -> RunError {
+    RunError::Task {
+        task: task.to_string(),
+        error,
+    }
+}

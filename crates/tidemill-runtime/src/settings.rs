@@ -1,0 +1,105 @@
+//! The names of all settings, and the one most like a misspelt name.
+
+/// Before a setting's name in the environment.
+pub(crate) const ENVIRONMENT_PREFIX: &str = "TIDEMILL_";
+
+/// Settings of the runtime itself.
+pub(crate) const SETTINGS: &[&str] = &[
+    "application.id",
+    "auto.offset.reset",
+    "buffered.records.per.partition",
+    "client.id",
+    "commit.interval.ms",
+    "delete.retention.ms",
+    "input.buffer.max.bytes",
+    "max.task.idle.ms",
+    "num.stream.threads",
+    "poll.ms",
+    "processing.guarantee",
+    "replication.factor",
+    "state.dir",
+    "state.memory.bytes",
+    "statestore.cache.max.bytes",
+];
+
+/// Settings that go to the client as they are.
+pub(crate) const CLIENT_SETTINGS: &[&str] = &[
+    "acks",
+    "batch.size",
+    "bootstrap.servers",
+    "broker.address.family",
+    "client.dns.lookup",
+    "client.rack",
+    "compression.type",
+    "connections.max.idle.ms",
+    "debug",
+    "delivery.timeout.ms",
+    "enable.idempotence",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "group.instance.id",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "linger.ms",
+    "max.in.flight.requests.per.connection",
+    "max.poll.interval.ms",
+    "message.max.bytes",
+    "metadata.max.age.ms",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "retries",
+    "retry.backoff.ms",
+    "security.protocol",
+    "session.timeout.ms",
+    "socket.timeout.ms",
+    "statistics.interval.ms",
+];
+
+/// Settings with these beginnings go to the client too; `consumer.` and `producer.` to that one only.
+pub(crate) const CLIENT_PREFIXES: &[&str] = &["consumer.", "producer.", "sasl.", "socket.", "ssl."];
+
+/// The name most like `name`, if one is near enough to be meant.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a &'a str>) -> Option<&'a str> {
+    let near_enough = name.len() / 3 + 1;
+    names
+        .map(|known| (distance(name, known), *known))
+        .min()
+        .filter(|(d, _)| *d <= near_enough)
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein's: insertions, deletions and replacements from one word to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((j, to), above) in b.iter().enumerate().zip(row.windows(2)) {
+            let &[diagonal, above] = above else { continue };
+            let left = next.get(j).copied().unwrap_or(usize::MAX - 1);
+            next.push((diagonal + usize::from(from != *to)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_edits() {
+        for (a, b, d) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("poll.ms", "pol.ms", 1),
+        ] {
+            assert_eq!(distance(a, b), d, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The directory in which an instance keeps its state.
+//!
+//! ```text
+//! <state.dir>/<app>/lock            held as long as the instance lives: two instances never share state
+//! <state.dir>/<app>/instance-id     a UUID in text, made once
+//! <state.dir>/<app>/<task>/         the task's database, <task> = <subtopology>_<partition>
+//! ```
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use uuid::Uuid;
+
+/// An instance's directory, locked.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    root: PathBuf,
+    instance_id: Uuid,
+    _lock: File,
+}
+
+/// Why the directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateDirError {
+    /// Another instance lives here.
+    #[error("{} is in use by another instance; give each its own `state.dir`", .path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("{operation} {}: {error}", .path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl StateDir {
+    /// Makes the directory if need be, and locks it.
+    pub(crate) fn open(state_dir: &Path, app: &str) -> Result<Self, StateDirError> {
+        let root = state_dir.join(app);
+        fs::create_dir_all(&root).map_err(|e| failed("create", &root, e))?;
+        let path = root.join("lock");
+        let lock = File::create(&path).map_err(|e| failed("create", &path, e))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StateDirError::InUse { path: root }),
+            Err(error) => return Err(failed("lock", &path, error.into())),
+        }
+        let instance_id = instance_id(&root.join("instance-id"))?;
+        Ok(Self {
+            root,
+            instance_id,
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn instance_id(&self) -> Uuid {
+        self.instance_id
+    }
+
+    /// Where a task keeps its database.
+    pub(crate) fn task(&self, task: &str) -> Result<PathBuf, StateDirError> {
+        let path = self.root.join(task);
+        fs::create_dir_all(&path).map_err(|e| failed("create", &path, e))?;
+        Ok(path)
+    }
+}
+
+fn instance_id(path: &Path) -> Result<Uuid, StateDirError> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            if let Ok(id) = Uuid::try_parse(text.trim()) {
+                return Ok(id);
+            }
+            tracing::warn!("{} holds no id; making a new one", path.display());
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("read", path, error)),
+    }
+    let id = Uuid::new_v4();
+    // Written beside and renamed, so that a crash leaves the old id or the new one, never half of one.
+    let beside = path.with_extension("new");
+    fs::write(&beside, id.to_string()).map_err(|e| failed("write", &beside, e))?;
+    fs::rename(&beside, path).map_err(|e| failed("rename", &beside, e))?;
+    Ok(id)
+}
+
+fn failed(operation: &'static str, path: &Path, error: io::Error) -> StateDirError {
+    StateDirError::Io {
+        operation,
+        path: path.to_owned(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_keeps_its_id_and_its_directory_to_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateDir::open(dir.path(), "app").unwrap();
+        assert!(matches!(
+            StateDir::open(dir.path(), "app"),
+            Err(StateDirError::InUse { .. })
+        ));
+        let id = first.instance_id();
+        drop(first);
+        assert_eq!(StateDir::open(dir.path(), "app").unwrap().instance_id(), id);
+    }
+
+    #[test]
+    fn a_damaged_id_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(StateDir::open(dir.path(), "app").unwrap());
+        fs::write(dir.path().join("app/instance-id"), "garbage").unwrap();
+        assert!(!StateDir::open(dir.path(), "app").unwrap().instance_id().is_nil());
+    }
+}

@@ -1,0 +1,496 @@
+//! `TestDriver`: the tasks of a topology, driven by hand.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tidemill_data::{BoxError, Headers, Place, Presence, Stamped, StoreName, Timestamp, Topic, Wire};
+use tidemill_store::{ByteStore, ChangelogPosition, MemoryByteStore, TopicId};
+use tidemill_streams::{
+    App, Failure, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId,
+    Topology,
+};
+
+use crate::{
+    TestError,
+    cluster::{Cluster, owned},
+};
+
+/// Opens the database of a task, with a family for each of the named stores. It is called again after a restart.
+pub type Opener = Box<dyn FnMut(TaskId, &[String]) -> Result<Arc<dyn ByteStore>, BoxError>>;
+
+/// A topology in virtual time.
+///
+/// Methods panic where a test would fail anyway; those that start with `try_` give the error instead.
+pub struct TestDriver {
+    topology: Arc<Topology>,
+    cluster: Cluster,
+    opener: Opener,
+    tasks: Vec<Task>,
+    now: Timestamp,
+    // By topic and partition: where readers of the test, and committed tasks, stand.
+    read: BTreeMap<(String, i32), usize>,
+    committed: BTreeMap<(String, i32), i64>,
+    outputs: Outputs,
+}
+
+/// How many records a task takes before others get their turn.
+const RECORDS_PER_TURN: usize = 1_000;
+
+impl TestDriver {
+    /// Every topic has one partition, and state is in memory.
+    ///
+    /// # Panics
+    /// When the program cannot run.
+    #[must_use]
+    #[track_caller]
+    pub fn new(app: &App) -> Self {
+        Self::with_partitions(app, 1)
+    }
+
+    /// Every topic has this many partitions, if the app does not say otherwise.
+    ///
+    /// # Panics
+    /// When the program cannot run.
+    #[must_use]
+    #[track_caller]
+    pub fn with_partitions(app: &App, partitions: i32) -> Self {
+        pass(Self::try_new(app, partitions, &[], in_memory()))
+    }
+
+    /// With partitions chosen for some topics, and with databases that the test opens.
+    ///
+    /// # Errors
+    /// When the program cannot run with these topics, or a database cannot be opened.
+    pub fn try_new(
+        app: &App,
+        partitions: i32,
+        chosen: &[(&str, i32)],
+        opener: Opener,
+    ) -> Result<Self, TestError> {
+        let topology = app.topology()?;
+        let mut cluster = Cluster::new(partitions);
+        for part in topology.subtopologies() {
+            for topic in &part.repartition_sources {
+                if let Some(count) = topic.partitions.and_then(|count| i32::try_from(count).ok()) {
+                    cluster.choose(&topic.name, count);
+                }
+            }
+        }
+        for (topic, count) in chosen {
+            cluster.choose(topic, *count);
+        }
+        for topics in topology.copartitioned_topics() {
+            let partitions: Vec<i32> = topics.iter().map(|topic| cluster.partitions(topic)).collect();
+            if partitions.windows(2).any(|pair| pair.first() != pair.last()) {
+                return Err(TestError::NotCopartitioned { topics, partitions });
+            }
+        }
+        let mut driver = Self {
+            topology,
+            cluster,
+            opener,
+            tasks: Vec::new(),
+            now: Timestamp::default(),
+            read: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            outputs: Outputs::new(),
+        };
+        driver.open_tasks()?;
+        Ok(driver)
+    }
+
+    fn open_tasks(&mut self) -> Result<(), TestError> {
+        self.tasks.clear();
+        for (subtopology, part) in self.topology.subtopologies().iter().enumerate() {
+            let internal = part.repartition_sources.iter().map(|topic| &topic.name);
+            let counts = part
+                .source_topics
+                .iter()
+                .chain(internal)
+                .map(|topic| self.cluster.partitions(topic));
+            for partition in 0..counts.max().unwrap_or(0) {
+                let id = TaskId {
+                    subtopology,
+                    partition,
+                };
+                let base = (self.opener)(id, &part.stores).map_err(|source| TestError::Open {
+                    task: id.to_string(),
+                    source,
+                })?;
+                let topology = Arc::clone(&self.topology);
+                let mut task = Task::new(topology, id, base, &TaskConfig::default(), self.now)?;
+                restore(&self.cluster, &mut task)?;
+                self.tasks.push(task);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a record to a topic, and lets everything happen that follows.
+    ///
+    /// # Panics
+    /// When a record fails and the policy is to fail.
+    #[track_caller]
+    pub fn pipe<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: impl Into<K>,
+        value: impl Into<V>,
+        timestamp: Timestamp,
+    ) {
+        let (key, value) = (key.into(), value.into());
+        pass(self.try_pipe(
+            topic,
+            Record {
+                key,
+                value,
+                timestamp,
+                headers: Headers::new(),
+            },
+        ));
+    }
+
+    /// As [`pipe`](Self::pipe), with headers.
+    ///
+    /// # Errors
+    /// When the record cannot be written, or one fails and the policy is to fail.
+    pub fn try_pipe<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        record: Record<K, V>,
+    ) -> Result<(), TestError> {
+        let headers = &record.headers;
+        let key = encoded(topic.key(), Place::key(topic.name(), headers), &record.key)?;
+        let value = encoded(topic.value(), Place::value(topic.name(), headers), &record.value)?;
+        let (timestamp, headers) = (record.timestamp, record.headers);
+        self.try_pipe_raw(
+            topic.name(),
+            RawRecord {
+                offset: 0,
+                timestamp,
+                key,
+                value,
+                headers,
+            },
+        )
+    }
+
+    /// Writes a record of bytes, which may be none that the program can read.
+    ///
+    /// # Errors
+    /// When a record fails and the policy is to fail.
+    pub fn try_pipe_raw(&mut self, topic: &str, record: RawRecord) -> Result<(), TestError> {
+        self.append(topic, PartitionChoice::ByKey, record)?;
+        self.run()
+    }
+
+    fn append(&mut self, topic: &str, choice: PartitionChoice, record: RawRecord) -> Result<(), TestError> {
+        let partition = self.cluster.append(topic, choice, record);
+        let Some(record) = self.cluster.records(topic, partition).last() else {
+            return Ok(());
+        };
+        for task in self
+            .tasks
+            .iter_mut()
+            .filter(|task| task.id().partition == partition && task.reads(topic))
+        {
+            task.enqueue(topic, [record.clone()])?;
+        }
+        Ok(())
+    }
+
+    /// Runs all tasks until no record waits.
+    fn run(&mut self) -> Result<(), TestError> {
+        loop {
+            let mut done = 0;
+            for at in 0..self.tasks.len() {
+                let Some(task) = self.tasks.get_mut(at) else { break };
+                done += task
+                    .process(RECORDS_PER_TURN, self.now, &mut self.outputs)?
+                    .records;
+                self.deliver()?;
+            }
+            if done == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> Result<(), TestError> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let topology = Arc::clone(&self.topology);
+        for output in outputs.iter() {
+            let topic = match output.topic {
+                OutputTopic::Known(topic) => {
+                    topology.topics().get(topic.position()).map_or("", String::as_str)
+                }
+                OutputTopic::Named(name) => name,
+            };
+            self.append(topic, output.partition, owned(&output))?;
+        }
+        self.outputs = outputs;
+        self.outputs.clear();
+        Ok(())
+    }
+
+    /// The wall clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Moves the wall clock, and calls what is then due.
+    ///
+    /// # Panics
+    /// When something fails and the policy is to fail.
+    #[track_caller]
+    pub fn advance(&mut self, span: Duration) {
+        pass(self.try_advance(span));
+    }
+
+    /// As [`advance`](Self::advance).
+    ///
+    /// # Errors
+    /// When something fails and the policy is to fail.
+    pub fn try_advance(&mut self, span: Duration) -> Result<(), TestError> {
+        self.now = self.now.saturating_add(span);
+        for task in &mut self.tasks {
+            task.punctuate_wall(self.now, &mut self.outputs)?;
+        }
+        self.deliver()?;
+        self.run()
+    }
+
+    /// The records of a topic that were not read yet, partition by partition.
+    ///
+    /// # Panics
+    /// When a record cannot be read as these types.
+    #[track_caller]
+    pub fn read<K: 'static, V: 'static>(&mut self, topic: &Topic<K, V>) -> Vec<Record<K, V>> {
+        let decode = |record: RawRecord| {
+            let headers = record.headers;
+            let key = topic
+                .key()
+                .decode(Place::key(topic.name(), &headers), record.key.as_deref())?;
+            let value = topic
+                .value()
+                .decode(Place::value(topic.name(), &headers), record.value.as_deref())?;
+            Ok(Record {
+                key,
+                value,
+                timestamp: record.timestamp,
+                headers,
+            })
+        };
+        self.read_raw(topic.name())
+            .into_iter()
+            .map(|record| pass(decode(record)))
+            .collect()
+    }
+
+    /// As [`read`](Self::read), as bytes.
+    pub fn read_raw(&mut self, topic: &str) -> Vec<RawRecord> {
+        let mut unread = Vec::new();
+        for partition in 0..self.cluster.partitions(topic) {
+            let records = self.cluster.records(topic, partition);
+            let from = self.read.entry((topic.to_owned(), partition)).or_default();
+            unread.extend(records.get(*from..).unwrap_or_default().iter().cloned());
+            *from = records.len();
+        }
+        unread
+    }
+
+    /// All topics that have records, changelogs included.
+    #[must_use]
+    pub fn topics(&self) -> Vec<String> {
+        self.cluster.topics().cloned().collect()
+    }
+
+    /// A row of a table's store.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[track_caller]
+    pub fn row<K: 'static, V: 'static>(
+        &mut self,
+        store: &StoreName<K, V>,
+        key: impl Into<K>,
+    ) -> Option<Stamped<V>> {
+        let key = key.into();
+        self.tasks
+            .iter_mut()
+            .find_map(|task| pass(task.row(store, &key).map_err(TestError::from)))
+    }
+
+    /// All rows of a table's store, task by task.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[track_caller]
+    pub fn rows<K: 'static, V: 'static>(&mut self, store: &StoreName<K, V>) -> Vec<(K, Stamped<V>)> {
+        self.tasks
+            .iter_mut()
+            .flat_map(|task| pass(task.rows(store).map_err(TestError::from)))
+            .collect()
+    }
+
+    /// How many records operators dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.tasks.iter().map(Task::dropped).sum()
+    }
+
+    /// The failures that a policy dealt with since this was last asked.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        self.tasks.iter_mut().flat_map(Task::take_failures).collect()
+    }
+
+    /// Commits all tasks: changelogs, offsets, state.
+    ///
+    /// # Panics
+    /// When state cannot be written.
+    #[track_caller]
+    pub fn commit(&mut self) {
+        pass(self.try_commit());
+    }
+
+    fn try_commit(&mut self) -> Result<(), TestError> {
+        for task in &mut self.tasks {
+            let mut changelog = Outputs::new();
+            let commit = task.prepare_commit(&mut changelog);
+            for output in changelog.iter() {
+                if let OutputTopic::Named(topic) = output.topic {
+                    self.cluster.append(topic, output.partition, owned(&output));
+                }
+            }
+            let partition = task.id().partition;
+            for (topic, next) in commit.offsets {
+                self.committed.insert((topic, partition), next);
+            }
+            let changelogs = task.changelogs();
+            let ends = changelogs
+                .iter()
+                .map(|log| (log.topic.clone(), end(&self.cluster, &log.topic, partition)));
+            task.committed(&ends.collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// Commits, stops all tasks and starts them again on the state they left.
+    ///
+    /// # Panics
+    /// When state cannot be written or opened.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        pass(self.try_commit());
+        self.crash();
+    }
+
+    /// Stops all tasks without a commit and starts them again: what was not committed is lost and done again.
+    ///
+    /// # Panics
+    /// When state cannot be opened, or a record fails this time.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        pass(self.open_tasks());
+        for task in &mut self.tasks {
+            let partition = task.id().partition;
+            for topic in task.inputs() {
+                let committed = self
+                    .committed
+                    .get(&(topic.clone(), partition))
+                    .copied()
+                    .unwrap_or(0);
+                let records = self.cluster.records(&topic, partition);
+                let from = usize::try_from(committed).unwrap_or(0);
+                let again = records.get(from..).unwrap_or_default().to_vec();
+                pass(task.enqueue(&topic, again).map_err(TestError::from));
+            }
+        }
+        pass(self.run());
+    }
+
+    /// Commits, loses all state, and starts the tasks again: state comes back from the changelogs.
+    ///
+    /// # Panics
+    /// When state cannot be written or opened.
+    #[track_caller]
+    pub fn restart_without_state(&mut self) {
+        pass(self.try_commit());
+        self.opener = in_memory();
+        self.crash();
+    }
+}
+
+/// Databases in memory, the same one for a task each time it is opened.
+fn in_memory() -> Opener {
+    let mut bases: BTreeMap<TaskId, Arc<dyn ByteStore>> = BTreeMap::new();
+    Box::new(move |id, stores| {
+        Ok(Arc::clone(
+            bases
+                .entry(id)
+                .or_insert_with(|| Arc::new(MemoryByteStore::new(stores))),
+        ))
+    })
+}
+
+fn restore(cluster: &Cluster, task: &mut Task) -> Result<(), TestError> {
+    let partition = task.id().partition;
+    for changelog in task.changelogs() {
+        let from = changelog.position.map_or(0, |position| position.next_offset);
+        let records = cluster.records(&changelog.topic, partition);
+        let missing = records
+            .get(usize::try_from(from).unwrap_or(0)..)
+            .unwrap_or_default();
+        task.restore(
+            &changelog.topic,
+            missing,
+            end(cluster, &changelog.topic, partition),
+        )?;
+    }
+    Ok(())
+}
+
+fn end(cluster: &Cluster, topic: &str, partition: i32) -> ChangelogPosition {
+    let next_offset = i64::try_from(cluster.records(topic, partition).len()).unwrap_or(i64::MAX);
+    ChangelogPosition {
+        topic_id: TopicId::default(),
+        next_offset,
+        committed_at: Timestamp::default(),
+    }
+}
+
+fn encoded<T: 'static>(wire: &Wire<T>, place: Place<'_>, value: &T) -> Result<Option<Bytes>, TestError> {
+    let mut bytes = Vec::new();
+    let presence = wire.encode(place, value, &mut bytes)?;
+    Ok((presence == Presence::Value).then(|| Bytes::from(bytes)))
+}
+
+#[track_caller]
+fn pass<T>(result: Result<T, TestError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A time as milliseconds.
+#[must_use]
+pub fn ms(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+/// A time of the first day of 1970, as `10:00` or `10:00:30`.
+///
+/// # Panics
+/// When it is no such time.
+#[must_use]
+#[track_caller]
+pub fn at(time: &str) -> Timestamp {
+    let parts: Option<Vec<i64>> = time.split(':').map(|part| part.parse().ok()).collect();
+    match parts.as_deref() {
+        Some([hours, minutes]) => ms((hours * 60 + minutes) * 60_000),
+        Some([hours, minutes, seconds]) => ms(((hours * 60 + minutes) * 60 + seconds) * 1_000),
+        _ => panic!("{time:?} is no time of a day, such as 10:00"),
+    }
+}

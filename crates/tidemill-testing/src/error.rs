@@ -1,0 +1,42 @@
+//! What goes wrong in a test.
+
+use tidemill_data::{BoxError, DecodeError, EncodeError};
+use tidemill_store::StoreError;
+use tidemill_streams::{TaskError, TopologyError};
+
+/// A test that cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestError {
+    /// The program cannot run.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// A task stopped.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// State cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key or value to pipe cannot be written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A record that was written cannot be read as these types.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A database that the test gave could not be opened.
+    #[error("the state of task {task} cannot be opened: {source}")]
+    Open {
+        /// The task.
+        task: String,
+        /// What went wrong.
+        source: BoxError,
+    },
+    /// Two topics that one operator joins have different numbers of partitions.
+    #[error("{topics:?} must have the same number of partitions, and have {partitions:?}")]
+    NotCopartitioned {
+        /// The topics.
+        topics: Vec<String>,
+        /// How many partitions each has.
+        partitions: Vec<i32>,
+    },
+}
