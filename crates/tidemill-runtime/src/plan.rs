@@ -290,3 +290,6 @@ pub(crate) fn list<'a>(topics: impl Iterator<Item = (&'a String, i32)>) -> Strin
         .collect::<Vec<_>>()
         .join(", ")
 }
+
+#[cfg(test)]
+mod tests;

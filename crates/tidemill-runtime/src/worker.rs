@@ -537,3 +537,6 @@ fn balance(member: &mut dyn Member, live: &mut LiveTask, buffered_max: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
