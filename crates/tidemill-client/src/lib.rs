@@ -50,5 +50,5 @@ pub use memory::MemoryCluster;
 pub use record::{Batch, Outgoing, Record, TopicPartition, WriterTopic};
 pub use transport::{
     CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicDescription, TopicSpec,
-    Transport, TransportError, Writer,
+    Transport, TransportError, Wake, Writer,
 };

@@ -1,6 +1,7 @@
 //! The seam below the runtime. Calls block; the runtime makes them on its own threads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Batch, Outgoing, TopicPartition, WriterTopic};
@@ -76,8 +77,14 @@ pub enum Start {
     At(i64),
 }
 
+/// Ends a wait of a member's [`Member::poll`] early, from any thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// A member of a consumer group.
 pub trait Member: Send {
+    /// Something with which other threads end a wait of [`poll`](Self::poll).
+    fn wake(&self) -> Wake;
+
     /// Adds what happened to `events`: at most about `records_max` records; waits up to `wait` when there is nothing.
     fn poll(
         &mut self,
@@ -180,7 +187,7 @@ pub struct TopicDescription {
     /// The number of partitions.
     pub partitions: i32,
     /// The topic's id, where the cluster tells: another id under the same name is another topic.
-    pub id: Option<String>,
+    pub id: Option<[u8; 16]>,
 }
 
 /// Why a transport did not do as asked.

@@ -101,9 +101,9 @@ unsafe fn read_one(
         rd::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
         let id = rd::rd_kafka_TopicDescription_topic_id(topic).as_ref();
         let id = id.map(|id| {
-            CStr::from_ptr(rd::rd_kafka_Uuid_base64str(id))
-                .to_string_lossy()
-                .into_owned()
+            let most = rd::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
+            let least = rd::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
+            (u128::from(most) << 64 | u128::from(least)).to_be_bytes()
         });
         let description = TopicDescription {
             partitions: i32::try_from(partitions).unwrap_or(i32::MAX),

@@ -17,6 +17,7 @@ use super::messages::{Messages, Remark};
 use super::queue::Queue;
 use crate::{
     Batch, CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicPartition, TransportError,
+    Wake,
 };
 
 /// Events taken from the main queue at once; it carries errors and rebalances only.
@@ -231,6 +232,15 @@ impl KafkaMember {
 }
 
 impl Member for KafkaMember {
+    fn wake(&self) -> Wake {
+        let client = Arc::downgrade(&self.consumer.client);
+        Arc::new(move || {
+            if let Some(client) = client.upgrade() {
+                client.waker().wake();
+            }
+        })
+    }
+
     fn poll(
         &mut self,
         records_max: usize,

@@ -24,7 +24,7 @@ pub(super) struct Waker {
 }
 
 impl Waker {
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Ok(mut woken) = self.woken.lock() {
             *woken = true;
             self.changed.notify_one();

@@ -77,9 +77,9 @@ fn producer_defaults() -> Vec<(&'static str, String)> {
     vec![
         ("linger.ms", "5".into()),
         ("batch.size", (256 << 10).to_string()),
-        ("batch.num.messages", "20000".into()),
+        ("batch.num.messages", "10000".into()),
         ("queue.buffering.max.kbytes", (16 << 10).to_string()),
-        ("queue.buffering.max.messages", "200000".into()),
+        ("queue.buffering.max.messages", "50000".into()),
         ("delivery.timeout.ms", "120000".into()),
     ]
 }

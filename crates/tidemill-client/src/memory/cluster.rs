@@ -150,7 +150,7 @@ impl Transport for MemoryCluster {
             let topic = state.logs.topic(name)?;
             Some(TopicDescription {
                 partitions: topic.partitions.len() as i32,
-                id: Some(topic.id.to_string()),
+                id: Some(u128::from(topic.id).to_be_bytes()),
             })
         };
         Ok(topics.iter().map(describe).collect())

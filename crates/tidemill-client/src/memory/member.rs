@@ -1,13 +1,17 @@
 //! Readers of the cluster in memory, in a group and by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::MemoryCluster;
 use super::cluster::State;
 use super::group::MemberId;
 use super::log::Logs;
-use crate::{Batch, CommitError, Event, Member, Reader, Start, Subscription, TopicPartition, TransportError};
+use crate::{
+    Batch, CommitError, Event, Member, Reader, Start, Subscription, TopicPartition, TransportError, Wake,
+};
 
 /// The partitions being read and how far they are.
 #[derive(Default)]
@@ -90,6 +94,8 @@ pub(super) struct MemoryMember {
     positions: Positions,
     // Told of its loss, not yet released; it joins again then.
     lost: bool,
+    // Set by `wake`, cleared by the poll that it ended.
+    woken: Arc<AtomicBool>,
 }
 
 impl MemoryMember {
@@ -101,6 +107,7 @@ impl MemoryMember {
             owned: Vec::new(),
             positions: Positions::default(),
             lost: false,
+            woken: Arc::default(),
         };
         member.rejoin();
         member
@@ -151,6 +158,17 @@ impl MemoryMember {
 }
 
 impl Member for MemoryMember {
+    fn wake(&self) -> Wake {
+        let (cluster, woken) = (self.cluster.clone(), self.woken.clone());
+        Arc::new(move || {
+            // Under the lock, so that it cannot fall between a poll's look and its wait.
+            let state = cluster.shared.lock();
+            woken.store(true, Ordering::SeqCst);
+            drop(state);
+            cluster.shared.changed.notify_all();
+        })
+    }
+
     fn poll(
         &mut self,
         records_max: usize,
@@ -161,7 +179,7 @@ impl Member for MemoryMember {
         let mut state = cluster.shared.lock();
         let had = events.len();
         self.gather(&mut state, records_max, events)?;
-        if events.len() == had && !wait.is_zero() {
+        if events.len() == had && !wait.is_zero() && !self.woken.swap(false, Ordering::SeqCst) {
             let (mut state, _timeout) = cluster
                 .shared
                 .changed

@@ -23,7 +23,9 @@ fn word_count() -> App {
 fn join() -> App {
     let app = App::new("app");
     let right = app.table(&RIGHT);
-    app.stream(&LEFT).join_table(&right, |_, a, b| format!("{a}{b}")).to(&OUT);
+    app.stream(&LEFT)
+        .join_table(&right, |_, a, b| format!("{a}{b}"))
+        .to(&OUT);
     app
 }
 
@@ -33,8 +35,17 @@ fn internal_topics_are_created_with_the_sources_partitions_and_their_settings() 
     cluster.topic("left", 5);
     let plan = planned(&cluster, &word_count()).unwrap();
     assert_eq!(plan.tasks, [5, 5]);
-    assert_eq!(cluster.topics(), ["app-counts-changelog", "app-counts-repartition", "left"]);
-    let policy = |topic| cluster.topic_config(topic).unwrap().get("cleanup.policy").cloned();
+    assert_eq!(
+        cluster.topics(),
+        ["app-counts-changelog", "app-counts-repartition", "left"]
+    );
+    let policy = |topic| {
+        cluster
+            .topic_config(topic)
+            .unwrap()
+            .get("cleanup.policy")
+            .cloned()
+    };
     assert_eq!(policy("app-counts-changelog").as_deref(), Some("compact"));
     assert_eq!(policy("app-counts-repartition").as_deref(), Some("delete"));
     // A second start finds them.
@@ -43,8 +54,13 @@ fn internal_topics_are_created_with_the_sources_partitions_and_their_settings() 
 
 #[test]
 fn a_missing_source_is_named() {
-    let error = planned(&MemoryCluster::new(), &word_count()).unwrap_err().to_string();
-    assert_eq!(error, "topics the program reads do not exist: left; create them first");
+    let error = planned(&MemoryCluster::new(), &word_count())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "topics the program reads do not exist: left; create them first"
+    );
 }
 
 #[test]
@@ -67,7 +83,11 @@ fn a_repartition_before_a_join_takes_the_count_it_has_to_match() {
     let rekeyed = app.stream(&LEFT).select_key(|_, value| value.clone());
     rekeyed.join_table(&right, |_, a, b| format!("{a}{b}")).to(&OUT);
     let plan = planned(&cluster, &app).unwrap();
-    let repartition = plan.partitions.iter().find(|(name, _)| name.ends_with("-repartition")).unwrap();
+    let repartition = plan
+        .partitions
+        .iter()
+        .find(|(name, _)| name.ends_with("-repartition"))
+        .unwrap();
     assert_eq!(*repartition.1, 3);
 }
 
@@ -78,5 +98,7 @@ fn an_internal_topic_that_no_longer_fits_is_refused() {
     cluster.topic("app-counts-repartition", 2);
     cluster.topic("app-counts-changelog", 7);
     let error = planned(&cluster, &word_count()).unwrap_err().to_string();
-    assert!(error.starts_with("internal topic app-counts-changelog has 7 partitions, but the program needs 2"));
+    assert!(
+        error.starts_with("internal topic app-counts-changelog has 7 partitions, but the program needs 2")
+    );
 }

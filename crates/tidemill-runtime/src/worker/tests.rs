@@ -27,7 +27,11 @@ const KEYS: i32 = 20;
 
 fn counting() -> App {
     let app = App::new("app");
-    app.stream(&CLICKS).group_by_key().count(&COUNTS).to_stream().to(&TOTALS);
+    app.stream(&CLICKS)
+        .group_by_key()
+        .count(&COUNTS)
+        .to_stream()
+        .to(&TOTALS);
     app
 }
 
@@ -50,7 +54,11 @@ impl World {
         let cluster = MemoryCluster::new();
         cluster.topic("clicks", PARTITIONS);
         cluster.topic("totals", PARTITIONS);
-        Self { cluster, now: 1_000, clicked: BTreeMap::new() }
+        Self {
+            cluster,
+            now: 1_000,
+            clicked: BTreeMap::new(),
+        }
     }
 
     /// Every key is clicked once.
@@ -60,8 +68,16 @@ impl World {
             let partition = partition_for_key(key.as_bytes(), PARTITIONS);
             let timestamp = Timestamp::from_millis(self.now);
             let (bytes, headers) = (Some(key.clone().into()), Headers::default());
-            let click = Record { offset: 0, timestamp, key: bytes, value: Some("x".into()), headers };
-            self.cluster.append(&TopicPartition::new("clicks", partition), click).unwrap();
+            let click = Record {
+                offset: 0,
+                timestamp,
+                key: bytes,
+                value: Some("x".into()),
+                headers,
+            };
+            self.cluster
+                .append(&TopicPartition::new("clicks", partition), click)
+                .unwrap();
             *self.clicked.entry(key).or_default() += 1;
         }
     }
@@ -76,7 +92,10 @@ impl World {
         let heard = restored.clone();
         let listener = move |progress: &RestoreProgress| heard.lock().unwrap().push(progress.clone());
         let topics = topology.subtopologies().iter().flat_map(|part| {
-            part.source_topics.iter().cloned().chain(part.repartition_sources.iter().map(|t| t.name.clone()))
+            part.source_topics
+                .iter()
+                .cloned()
+                .chain(part.repartition_sources.iter().map(|t| t.name.clone()))
         });
         let subscription = Subscription {
             group: "app".into(),
@@ -86,11 +105,22 @@ impl World {
         };
         let member = transport.join(&subscription).unwrap();
         let restore_listener: Option<crate::restore::RestoreListener> = Some(Arc::new(listener));
-        let instance = Instance { topology, plan, config, transport, databases, restore_listener };
+        let instance = Instance {
+            topology,
+            plan,
+            config,
+            transport,
+            databases,
+            restore_listener,
+        };
         let (commands, receiver) = channel();
         let now = Timestamp::from_millis(self.now);
         let worker = Worker::new(Arc::new(instance), name.into(), member, receiver, now).unwrap();
-        Node { worker, commands, restored }
+        Node {
+            worker,
+            commands,
+            restored,
+        }
     }
 
     /// Turns the nodes, one after the other, for a while in which commits are due.
@@ -107,7 +137,11 @@ impl World {
     fn totals(&self) -> BTreeMap<String, i64> {
         let mut totals = BTreeMap::new();
         for partition in 0..PARTITIONS {
-            for record in self.cluster.records(&TopicPartition::new("totals", partition)).unwrap() {
+            for record in self
+                .cluster
+                .records(&TopicPartition::new("totals", partition))
+                .unwrap()
+            {
                 let key = String::from_utf8(record.key.unwrap().to_vec()).unwrap();
                 let total = i64::from_be_bytes(record.value.unwrap().as_ref().try_into().unwrap());
                 totals.insert(key, total);
@@ -117,7 +151,11 @@ impl World {
     }
 
     fn committed(&self) -> i64 {
-        let at = |p| self.cluster.committed("app", &TopicPartition::new("clicks", p)).unwrap_or(0);
+        let at = |p| {
+            self.cluster
+                .committed("app", &TopicPartition::new("clicks", p))
+                .unwrap_or(0)
+        };
         (0..PARTITIONS).map(at).sum()
     }
 }
@@ -152,7 +190,10 @@ fn members_that_join_and_leave_share_the_work_and_count_everything_once() {
     let mut b = world.join("b", dirs[1].path(), &app);
     world.click_all();
     world.run(&mut [&mut a, &mut b]);
-    assert_eq!((a.tasks(), b.tasks()), (vec!["0_0".into(), "0_1".into()], vec!["0_2".into(), "0_3".into()]));
+    assert_eq!(
+        (a.tasks(), b.tasks()),
+        (vec!["0_0".into(), "0_1".into()], vec!["0_2".into(), "0_3".into()])
+    );
     assert_eq!(world.totals(), world.clicked);
     world.click_all();
     world.run(&mut [&mut a, &mut b]);
@@ -196,7 +237,9 @@ fn a_member_that_paused_and_lost_its_partitions_commits_nothing_of_them() {
     let mut b = world.join("b", dirs[1].path(), &app);
     world.run(&mut [&mut b]);
     let changelog = |world: &World| {
-        let at = (0..PARTITIONS).map(|p| TopicPartition::new("app-counts-changelog", p)).collect::<Vec<_>>();
+        let at = (0..PARTITIONS)
+            .map(|p| TopicPartition::new("app-counts-changelog", p))
+            .collect::<Vec<_>>();
         world.cluster.end_offsets(&at).unwrap()
     };
     let (committed, written) = (world.committed(), changelog(&world));
@@ -224,7 +267,11 @@ fn state_that_is_there_is_not_restored_again() {
     let expected = if cfg!(feature = "rocksdb") { 0 } else { KEYS as u64 };
     let records = |node: &Node| {
         let restored = node.restored.lock().unwrap();
-        restored.iter().filter(|progress| progress.is_complete()).map(|progress| progress.records).sum::<u64>()
+        restored
+            .iter()
+            .filter(|progress| progress.is_complete())
+            .map(|progress| progress.records)
+            .sum::<u64>()
     };
     assert_eq!(records(&a), expected);
     a.stop(world.now);
@@ -291,7 +338,9 @@ fn a_task_waits_for_the_input_that_may_still_have_earlier_records() {
     const JOINED: Topic<String, String> = Topic::new("totals");
     let app = App::new("app");
     let profiles = app.table(&PROFILES);
-    app.stream(&CLICKS).join_table(&profiles, |_, click, profile| format!("{click}{profile}")).to(&JOINED);
+    app.stream(&CLICKS)
+        .join_table(&profiles, |_, click, profile| format!("{click}{profile}"))
+        .to(&JOINED);
     let (mut world, state) = (World::new(), dir());
     world.cluster.topic("profiles", PARTITIONS);
     // Far more rows than one turn reads, all earlier than the clicks.
@@ -309,7 +358,10 @@ fn a_task_waits_for_the_input_that_may_still_have_earlier_records() {
     world.click_all();
     let mut a = world.join("a", state.path(), &app);
     world.run(&mut [&mut a]);
-    let joined = world.cluster.records(&TopicPartition::new("totals", at.partition)).unwrap();
+    let joined = world
+        .cluster
+        .records(&TopicPartition::new("totals", at.partition))
+        .unwrap();
     let values: Vec<_> = joined.iter().filter_map(|record| record.value.clone()).collect();
     assert_eq!(values, ["x29999"]);
 }
@@ -318,7 +370,9 @@ fn a_task_waits_for_the_input_that_may_still_have_earlier_records() {
 fn a_member_with_only_part_of_a_tasks_inputs_refuses_it_by_name() {
     let app = App::new("app");
     let more: Topic<String, String> = Topic::new("more");
-    app.stream(&CLICKS).merge(app.stream(&more)).to(&Topic::<String, String>::new("totals"));
+    app.stream(&CLICKS)
+        .merge(app.stream(&more))
+        .to(&Topic::<String, String>::new("totals"));
     let (mut world, dirs) = (World::new(), [dir(), dir()]);
     world.cluster.topic("more", 2);
     let mut a = world.join("a", dirs[0].path(), &app);
