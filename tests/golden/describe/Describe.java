@@ -39,6 +39,15 @@ public class Describe {
       parts.get("split-second").to("two");
       parts.get("split-rest").to("three");
     });
+    all.put("split_unnamed", b -> {
+      Map<String, KStream<String, String>> parts = b.stream("in", TEXT).split().branch((k, v) -> true).branch((k, v) -> false).defaultBranch();
+      int i = 0;
+      for (String k : new java.util.TreeSet<>(parts.keySet())) parts.get(k).to("out" + i++);
+    });
+    all.put("one_topic_twice", b -> {
+      b.stream("in", TEXT).mapValues(v -> v).to("x");
+      b.stream("in", TEXT).filter((k, v) -> true).to("y");
+    });
     all.put("sink_chosen_per_record", b -> {
       KStream<String, String> s = b.stream("in", TEXT);
       s.to((k, v, context) -> v);

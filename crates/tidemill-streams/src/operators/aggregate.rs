@@ -29,14 +29,9 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// # app.topology().unwrap();
     /// ```
     pub fn count(self, store: impl Into<Materialized<K, i64>>) -> KTable<K, i64> {
-        let store = store.into();
-        if store.name.is_none() {
-            // Kafka Streams makes a name here that it then does not use.
-            self.stream.builder.lock().skip_name();
-        }
         self.aggregated(
             AGGREGATE,
-            store,
+            store.into(),
             || Some(0),
             |_, _, count| Some(count.unwrap_or(0) + 1),
         )

@@ -47,9 +47,10 @@ impl<K: Data, V: Data> KStream<K, V> {
 
     fn repartition_as(self, name: Option<&str>, partitions: Option<u32>) -> Self {
         let (key, value) = (self.key_wire(), self.value_wire());
-        // Kafka Streams makes this name in any case.
-        let made = self.builder.lock().name("KSTREAM-REPARTITION-");
-        let name = name.map_or(made, str::to_owned);
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => self.builder.lock().name("KSTREAM-REPARTITION-"),
+        };
         self.through(&Through {
             name: &name,
             key,

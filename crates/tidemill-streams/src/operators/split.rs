@@ -26,16 +26,41 @@ impl<K: 'static, V: 'static> KStream<K, V> {
     /// # app.topology().unwrap();
     /// ```
     pub fn split(self) -> Split<K, V> {
+        let name = self.builder.lock().name("KSTREAM-BRANCH-");
+        self.split_named(name)
+    }
+
+    /// As [`split`](Self::split), with a name that stands in front of those of its branches.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const LARGE: Topic<String, i64> = Topic::new("large");
+    /// # let app = App::new("docs");
+    /// let mut split = app.stream(&IN).split_as("amounts-");
+    /// split.branch_as("large", |_, amount| *amount > 100).to(&LARGE);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn split_as(self, name: &str) -> Split<K, V> {
+        // Kafka Streams makes a name in any case.
+        self.builder.lock().skip_name();
+        self.split_named(name.to_owned())
+    }
+
+    fn split_named(self, name: String) -> Split<K, V> {
         let arms = Arc::new(Arms {
             building: Mutex::default(),
             fixed: OnceLock::new(),
         });
-        let node = self
-            .builder
-            .attach("KSTREAM-BRANCH-", self.node, &self.outlet, |node| Branch {
+        let node = self.builder.lock().add(name, NodeKind::Processor, &[self.node]);
+        self.outlet.attach(
+            node.0,
+            Arc::new(Branch {
                 node,
                 arms: Arc::clone(&arms),
-            });
+            }),
+        );
         Split {
             node,
             arms,
@@ -57,18 +82,36 @@ impl<K: 'static, V: 'static> Split<K, V> {
     /// The records that `wants` is true for, and that no earlier branch took.
     pub fn branch(&mut self, wants: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
         self.branches += 1;
-        self.arm(self.branches, Some(Box::new(wants)))
+        let number = self.branches.to_string();
+        self.arm(&number, Some(Box::new(wants)))
+    }
+
+    /// As [`branch`](Self::branch), with a name.
+    pub fn branch_as(
+        &mut self,
+        name: &str,
+        wants: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> KStream<K, V> {
+        self.branches += 1;
+        self.arm(name, Some(Box::new(wants)))
     }
 
     /// The records that no branch took.
     pub fn default_branch(self) -> KStream<K, V> {
-        self.arm(0, None)
+        self.arm("0", None)
     }
 
-    fn arm(&self, number: usize, wants: Option<Wants<K, V>>) -> KStream<K, V> {
+    /// As [`default_branch`](Self::default_branch), with a name.
+    pub fn default_branch_as(self, name: &str) -> KStream<K, V> {
+        self.arm(name, None)
+    }
+
+    fn arm(&self, suffix: &str, wants: Option<Wants<K, V>>) -> KStream<K, V> {
         let outlet = Outlet::new();
         let mut graph = self.stream.builder.lock();
-        let name = format!("{}{number}", graph.node(self.node).name);
+        // Kafka Streams makes a name for each branch that it then does not use.
+        graph.skip_name();
+        let name = format!("{}{suffix}", graph.node(self.node).name);
         let node = graph.add(name, NodeKind::Processor, &[self.node]);
         drop(graph);
         let mut building = self.arms.building.lock().unwrap_or_else(PoisonError::into_inner);
