@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 RECORDS,
                 count(&base, keys, per_commit)?,
             );
-            report(&format!("{label}: get  "), RECORDS, lookup(&base, keys)?);
+            report(&format!("{label}: get  "), RECORDS, lookup(&base, keys, 0)?);
+            report(&format!("{label}: ahead"), RECORDS, lookup(&base, keys, 500)?);
         }
     }
     let dir = tempfile::tempdir()?;
@@ -139,14 +140,20 @@ fn count(base: &Arc<dyn ByteStore>, keys: u64, per_commit: u64) -> Result<Durati
     Ok(start.elapsed())
 }
 
-fn lookup(base: &Arc<dyn ByteStore>, keys: u64) -> Result<Duration, StoreError> {
+/// Reads every key by itself, after having read so many ahead at once.
+fn lookup(base: &Arc<dyn ByteStore>, keys: u64, ahead: usize) -> Result<Duration, StoreError> {
     let input: Vec<[u8; 16]> = (0..RECORDS).map(|record| key(record * 7, keys)).collect();
     let mut stores = stores(base, StoreKind::Timestamped)?;
     let store = stores.timestamped(STORE);
     let start = Cpu::start();
     let mut found = 0_u64;
-    for key in &input {
-        found += u64::from(store.get(key)?.is_some());
+    for chunk in input.chunks(ahead.max(1)) {
+        if ahead > 0 {
+            store.prefetch(&chunk.iter().map(|key| &key[..]).collect::<Vec<_>>())?;
+        }
+        for key in chunk {
+            found += u64::from(store.get(key)?.is_some());
+        }
     }
     assert!(found > 0);
     Ok(start.elapsed())

@@ -69,7 +69,7 @@ impl Entry {
     }
 }
 
-/// The index of an entry; good until the next commit or discard.
+/// The index of an entry; good until the next write to the overlay, of whatever kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryId(u32);
 
@@ -159,10 +159,8 @@ impl Overlay {
     }
 
     fn insert(&mut self, hash: u64, key: &[u8], state: State) -> EntryId {
-        let id =
-            EntryId(u32::try_from(self.entries.len()).expect("the overlay is committed long before that"));
         let key_len = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
-        self.entries.push(Entry {
+        self.push(Entry {
             bytes: key.to_vec(),
             key_len,
             state,
@@ -170,7 +168,16 @@ impl Overlay {
             hash,
             timestamp: Timestamp::MIN,
             headers: Headers::new(),
-        });
+        })
+    }
+
+    fn next_id(&self) -> EntryId {
+        EntryId(u32::try_from(self.entries.len()).expect("the overlay is committed long before that"))
+    }
+
+    fn push(&mut self, entry: Entry) -> EntryId {
+        let (id, hash) = (self.next_id(), entry.hash);
+        self.entries.push(entry);
         let entries = &self.entries;
         self.table.insert_unique(hash, id, |id| {
             entries.get(id.index()).expect("ids are those of entries").hash
@@ -223,10 +230,14 @@ impl Overlay {
         }
     }
 
-    /// Remembers what the database holds for a key that the overlay does not know, as far as there is room.
+    /// Remembers what the database holds for a key that the overlay does not know. Room is made when it is cached rows
+    /// that take it; when it is rows still to commit, nothing is remembered.
     pub(crate) fn remember(&mut self, key: &[u8], value: Option<&[u8]>) {
         if self.bytes >= self.cache_bytes_max {
-            return;
+            if self.bytes - self.dirty_bytes <= self.cache_bytes_max / 2 {
+                return;
+            }
+            self.sweep();
         }
         let hash = self.hasher.hash_one(key);
         debug_assert!(
@@ -274,29 +285,40 @@ impl Overlay {
         if let Some(ordered) = &mut self.ordered {
             ordered.clear();
         }
-        if self.bytes > self.cache_bytes_max {
+        if self.bytes >= self.cache_bytes_max {
             self.sweep();
         }
     }
 
-    /// Keeps the newest entries that were used since the last sweep, up to half of the room.
+    /// Of the cached entries keeps the newest that were used since the last sweep, up to a quarter of the room: so the
+    /// cost of a sweep is shared by as many entries as it lets go.
     fn sweep(&mut self) {
+        let mut room = self.cache_bytes_max / 4;
+        let keep = |entry: &Entry| {
+            let clean_and_kept = entry.used && entry.cost() <= room;
+            if clean_and_kept && !entry.is_dirty() {
+                room -= entry.cost();
+            }
+            entry.is_dirty() || clean_and_kept
+        };
+        let mut kept: Vec<bool> = self.entries.iter().rev().map(keep).collect();
+        kept.reverse();
         let entries = std::mem::take(&mut self.entries);
         self.table.clear();
         self.bytes = 0;
-        for mut entry in entries.into_iter().rev().filter(|entry| entry.used) {
-            if self.bytes + entry.cost() > self.cache_bytes_max / 2 {
-                break;
+        let mut moved = Vec::with_capacity(entries.len());
+        for (mut entry, kept) in entries.into_iter().zip(kept) {
+            moved.push(self.next_id());
+            if kept {
+                self.bytes += entry.cost();
+                entry.used = false;
+                self.push(entry);
             }
-            self.bytes += entry.cost();
-            entry.used = false;
-            let id = EntryId(u32::try_from(self.entries.len()).expect("fewer entries than before"));
-            let hash = entry.hash;
-            self.entries.push(entry);
-            let entries = &self.entries;
-            self.table.insert_unique(hash, id, |id| {
-                entries.get(id.index()).expect("ids are those of entries").hash
-            });
+        }
+        let moved = |id: EntryId| *moved.get(id.index()).expect("every old id has its new one");
+        self.dirty.iter_mut().for_each(|id| *id = moved(*id));
+        for id in self.ordered.iter_mut().flat_map(BTreeMap::values_mut) {
+            *id = moved(*id);
         }
     }
 
