@@ -36,6 +36,9 @@ const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const DELETED: &str = "-delete";
 
+/// How many logs are synced at once when all are closed: syncs that run together share the file system's commits.
+const CLOSING_THREADS: usize = 16;
+
 /// What a broker's log directories have in common.
 #[derive(Debug, Clone)]
 pub struct LogDirsOptions {
@@ -61,11 +64,11 @@ pub struct LogDirs {
     dirs: Vec<LogDir>,
     cluster_id: String,
     tail_budget: Arc<TailBudget>,
-    threads: usize,
     // Guards the map only; never held across I/O.
     logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
-    // Guards making, deleting and checkpointing: two of them at once would count or write the wrong partitions.
-    changing: Mutex<()>,
+    // How many partitions each directory has. Held for making, deleting and checkpointing as a whole: two of them at
+    // once would choose, or write down, the wrong partitions.
+    populations: Mutex<Vec<usize>>,
     // Guards the list of directories whose logs are deleted, renamed already, and still take room.
     leftovers: Mutex<Vec<PathBuf>>,
 }
@@ -130,6 +133,12 @@ impl LogDirs {
             reports.push((log.topic_partition().clone(), report));
             logs.insert(log.topic_partition().clone(), Arc::new(log));
         }
+        let population = |dir: &LogDir| {
+            logs.values()
+                .filter(|log| log.dir().parent() == Some(&dir.path))
+                .count()
+        };
+        let populations = dirs.iter().map(population).collect();
         let logs = RwLock::new(logs);
         Ok((
             Self {
@@ -137,9 +146,8 @@ impl LogDirs {
                 dirs,
                 cluster_id,
                 tail_budget,
-                threads,
                 logs,
-                changing: Mutex::new(()),
+                populations: Mutex::new(populations),
                 leftovers: Mutex::default(),
             },
             reports,
@@ -183,11 +191,17 @@ impl LogDirs {
         config: LogConfig,
         now: Timestamp,
     ) -> Result<Arc<Log>, OpenError> {
-        let _changing = self.change();
+        let mut populations = self.populations();
         if self.log(&partition).is_some() {
             return Err(OpenError::Exists(partition));
         }
-        let dir = self.emptiest().join(partition.to_string());
+        let fewest = self
+            .dirs
+            .iter()
+            .zip(populations.iter_mut())
+            .min_by_key(|(_, population)| **population);
+        let (parent, population) = fewest.expect("there is a directory, or opening had failed");
+        let dir = parent.path.join(partition.to_string());
         self.disk.create_dir(&dir)?;
         partition_metadata::write(&*self.disk, &dir, topic_id)?;
         let tail_budget = Arc::clone(&self.tail_budget);
@@ -201,13 +215,14 @@ impl LogDirs {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(partition, Arc::clone(&log));
+        *population += 1;
         Ok(log)
     }
 
     /// Deletes partitions; those that do not exist are passed over. Their room is free after the next `tick`, or
     /// after the next start.
     pub fn delete(&self, partitions: &[TopicPartition]) -> Result<(), DiskError> {
-        let _changing = self.change();
+        let mut populations = self.populations();
         let gone: Vec<Arc<Log>> = {
             let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
             partitions
@@ -219,6 +234,10 @@ impl LogDirs {
         self.write_checkpoints()?;
         for log in gone {
             log.abandon();
+            let population = self.dir_of(log.dir()).and_then(|at| populations.get_mut(at));
+            population
+                .into_iter()
+                .for_each(|population| *population = population.saturating_sub(1));
             let id = log.topic_id().unwrap_or_default().simple();
             let aside = log
                 .dir()
@@ -231,7 +250,7 @@ impl LogDirs {
 
     /// Writes recovery points and log starts, so that a crash costs less checking and deleted records stay deleted.
     pub fn checkpoint(&self) -> Result<(), DiskError> {
-        let _changing = self.change();
+        let _populations = self.populations();
         self.write_checkpoints()
     }
 
@@ -260,9 +279,9 @@ impl LogDirs {
 
     /// Closes all logs and marks the directories clean, as far as every log in them could be closed.
     pub fn close(&self) -> Result<(), FlushError> {
-        let _changing = self.change();
+        let _populations = self.populations();
         self.remove_leftovers();
-        let closed = parallel::map(self.threads, self.logs(), |log| (log.close(), log));
+        let closed = parallel::map(CLOSING_THREADS, self.logs(), |log| (log.close(), log));
         self.write_checkpoints()?;
         let mut first_error = None;
         let mut failed_in = Vec::new();
@@ -313,23 +332,15 @@ impl LogDirs {
         Ok(())
     }
 
-    fn emptiest(&self) -> &Path {
-        let logs = self.logs();
-        let count = |dir: &&LogDir| {
-            logs.iter()
-                .filter(|log| log.dir().parent() == Some(&dir.path))
-                .count()
-        };
-        &self
-            .dirs
+    /// The directory that a log lies in, by its place in the list.
+    fn dir_of(&self, log_dir: &Path) -> Option<usize> {
+        self.dirs
             .iter()
-            .min_by_key(count)
-            .expect("there is a directory, or opening had failed")
-            .path
+            .position(|dir| log_dir.parent() == Some(&dir.path))
     }
 
-    fn change(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn populations(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.populations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
