@@ -49,12 +49,6 @@ impl App {
         self.builder.lock().policy = policy;
     }
 
-    /// The least advance of the wall clock between two emissions of unmatched records of left and outer joins, and
-    /// of closed windows. The default is one second, as in Kafka Streams; zero tries with every record.
-    pub fn emit_interval(&self, interval: std::time::Duration) {
-        self.builder.lock().emit_interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-    }
-
     /// The topology composed so far. No operator can be added after this.
     ///
     /// # Errors

@@ -59,11 +59,15 @@ impl Context {
             .expect("a task opens the stores of all its operators")
     }
 
-    pub(crate) fn slot<S: 'static>(&mut self, slot: SlotIndex) -> &mut S {
-        let state = self.slots.get_mut(slot.0).and_then(Option::as_mut);
-        state
-            .and_then(|state| state.downcast_mut())
-            .expect("an operator's slot is of the type that the operator made")
+    /// An operator's own state, taken out while it is used, so that the operator may use the context too.
+    pub(crate) fn take_slot(&mut self, slot: SlotIndex) -> Option<Box<dyn Any + Send>> {
+        self.slots.get_mut(slot.0)?.take()
+    }
+
+    pub(crate) fn put_slot(&mut self, slot: SlotIndex, state: Box<dyn Any + Send>) {
+        if let Some(place) = self.slots.get_mut(slot.0) {
+            *place = Some(state);
+        }
     }
 
     pub(crate) fn drop_record(&mut self) {

@@ -114,7 +114,6 @@ pub(crate) struct Graph {
     pub(crate) copartitioned: Vec<(NodeId, Vec<NodeId>)>,
     pub(crate) problems: Vec<String>,
     pub(crate) built: bool,
-    pub(crate) emit_interval_ms: i64,
     names_given: usize,
 }
 
@@ -132,7 +131,6 @@ impl Graph {
             copartitioned: Vec::new(),
             problems: Vec::new(),
             built: false,
-            emit_interval_ms: 1000,
             names_given: 0,
         }
     }

@@ -38,7 +38,7 @@ pub use grouped::{KGroupedStream, KGroupedTable};
 pub use materialized::Materialized;
 pub use operators::*;
 pub use outputs::{OutputRecord, OutputTopic, Outputs, PartitionChoice, TopicIndex};
-pub use punctuation::Clock;
+pub use punctuation::{Clock, ScheduleId};
 pub(crate) use record::Change;
 pub use record::{RawRecord, Record};
 pub use stream::KStream;

@@ -1,7 +1,5 @@
 //! Where a table's rows are kept.
 
-use std::time::Duration;
-
 use tidemill_data::{Data, StoreName, Wire};
 use tidemill_store::{StoreKind, StoreSpec};
 
@@ -16,7 +14,6 @@ pub struct Materialized<K, V> {
     pub(crate) key: Wire<K>,
     pub(crate) value: Wire<V>,
     pub(crate) changelog: bool,
-    pub(crate) retention: Option<Duration>,
 }
 
 impl<K: Data, V: Data> Materialized<K, V> {
@@ -28,7 +25,6 @@ impl<K: Data, V: Data> Materialized<K, V> {
             key: Wire::own(),
             value: Wire::own(),
             changelog: true,
-            retention: None,
         }
     }
 }
@@ -39,15 +35,6 @@ impl<K, V> Materialized<K, V> {
     pub fn without_changelog(self) -> Self {
         Self {
             changelog: false,
-            ..self
-        }
-    }
-
-    /// How long a windowed store keeps windows, at least; without it, as long as they can still change.
-    #[must_use]
-    pub fn retention(self, retention: Duration) -> Self {
-        Self {
-            retention: Some(retention),
             ..self
         }
     }
@@ -81,7 +68,6 @@ impl<K: 'static, V: 'static> From<&StoreName<K, V>> for Materialized<K, V> {
             key: name.key().clone(),
             value: name.value().clone(),
             changelog: true,
-            retention: None,
         }
     }
 }

@@ -24,8 +24,6 @@ pub(crate) struct Schedule {
     pub(crate) clock: Clock,
     interval_ms: i64,
     due_ms: i64,
-    // Stream-time schedules are first due with the first record, whatever its time.
-    started: bool,
 }
 
 /// The schedules of a task.
@@ -44,14 +42,12 @@ impl Schedules {
             Clock::StreamTime => 0,
             Clock::WallClock => now.millis().saturating_add(interval_ms),
         };
-        let started = clock == Clock::WallClock;
         self.all.push(Schedule {
             id,
             node,
             clock,
             interval_ms,
             due_ms,
-            started,
         });
         id
     }
@@ -70,11 +66,9 @@ impl Schedules {
         let now = now.millis();
         let mut due = Vec::new();
         for schedule in &mut self.all {
-            if schedule.clock != clock || (schedule.started && now < schedule.due_ms) || now < schedule.due_ms
-            {
+            if schedule.clock != clock || now < schedule.due_ms {
                 continue;
             }
-            schedule.started = true;
             let missed = (now - schedule.due_ms) / schedule.interval_ms + 1;
             schedule.due_ms = schedule
                 .due_ms

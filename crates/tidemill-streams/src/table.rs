@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, Stamped, Wire};
+use tidemill_data::{Stamped, Wire};
 
 use crate::{
     Change,
@@ -65,19 +65,5 @@ impl<K: 'static, V: 'static> KTable<K, V> {
     pub fn on_error(self, policy: Policy) -> Self {
         self.builder.lock().node(self.node).policy = Some(policy);
         self
-    }
-
-    pub(crate) fn key_wire(&self) -> Wire<K>
-    where
-        K: Data,
-    {
-        self.key.clone().unwrap_or_else(Wire::own)
-    }
-
-    pub(crate) fn value_wire(&self) -> Wire<V>
-    where
-        V: Data,
-    {
-        self.value.clone().unwrap_or_else(Wire::own)
     }
 }

@@ -146,13 +146,9 @@ impl Task {
             Extent::Part => vec![id.subtopology],
             Extent::Whole => (0..topology.subtopologies().len()).collect(),
         };
-        let specs = topology.store_specs(parts);
-        let stores = StateStores::open(base, &specs, &config.stores)?;
-        let store_ids = topology
-            .stores
-            .iter()
-            .map(|store| stores.find(&store.spec.name))
-            .collect();
+        let stores = StateStores::open(base, &topology.store_specs(parts), &config.stores)?;
+        let all = topology.stores.iter();
+        let store_ids = all.map(|store| stores.find(&store.spec.name)).collect();
         let chosen = || {
             parts
                 .iter()
@@ -168,28 +164,21 @@ impl Task {
             .iter()
             .map(|(node, make)| runs(*node).then(|| make()))
             .collect();
-        let reads = |name: &String| {
-            let mut internal = chosen()
-                .flat_map(|part| &part.repartition_sources)
-                .map(|topic| &topic.name);
-            internal.any(|known| known == name) || chosen().any(|part| part.source_topics.contains(name))
-        };
-        let inputs: Vec<bool> = topology.topics().iter().map(reads).collect();
-        let written = |at: usize| {
-            let internal = topology
-                .topics
-                .get(at)
-                .is_some_and(|topic| topic.role != TopicRole::External);
-            internal && extent == Extent::Whole
-        };
-        let loops = (0..inputs.len()).map(written).collect();
-        let topics = inputs.len();
-        let starts: Vec<_> = topology
-            .punctuated
+        let inputs: Vec<bool> = topology
+            .topics()
             .iter()
-            .filter(|(node, _)| runs(*node))
-            .cloned()
+            .map(|name| chosen().any(|part| part.reads(name)))
             .collect();
+        let internal = topology
+            .topics
+            .iter()
+            .map(|topic| topic.role != TopicRole::External);
+        let loops = internal
+            .map(|internal| internal && extent == Extent::Whole)
+            .collect();
+        let topics = inputs.len();
+        let punctuated = topology.punctuated.iter();
+        let starts: Vec<_> = punctuated.filter(|(node, _)| runs(*node)).cloned().collect();
         let mut ctx = Context {
             partition: id.partition,
             stores,

@@ -105,6 +105,15 @@ pub struct Subtopology {
     pub(crate) nodes: Vec<NodeId>,
 }
 
+impl Subtopology {
+    /// Whether it reads this topic, by its name on the cluster.
+    #[must_use]
+    pub fn reads(&self, topic: &str) -> bool {
+        self.source_topics.iter().any(|known| known == topic)
+            || self.repartition_sources.iter().any(|known| known.name == topic)
+    }
+}
+
 /// One store, as the topology declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreView {
@@ -129,7 +138,6 @@ pub struct Topology {
     pub(crate) entries: Vec<Vec<(NodeId, Arc<dyn Entry>)>>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
-    pub(crate) emit_interval_ms: i64,
     copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
 }
 
@@ -158,7 +166,6 @@ impl Topology {
             entries: crate::physical::entries(graph),
             slots: graph.slots.clone(),
             punctuated: graph.punctuated.clone(),
-            emit_interval_ms: graph.emit_interval_ms,
             copartitioned: Vec::new(),
         };
         topology.copartitioned = graph

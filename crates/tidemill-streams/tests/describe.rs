@@ -29,7 +29,7 @@ fn counted(name: &str, table: &KTable<String, i64>) {
 fn check(golden: &str, compose: impl FnOnce(&App)) {
     let app = App::new("app");
     compose(&app);
-    assert_eq!(app.describe().unwrap(), golden);
+    assert_eq!(app.describe().expect("the topology can run"), golden);
 }
 
 macro_rules! golden {
@@ -154,5 +154,5 @@ fn a_sink_that_is_chosen_says_so() {
         text.split_once("(extractor class")
             .map(|(before, _)| before.to_owned())
     };
-    assert_eq!(until_class(&app.describe().unwrap()), until_class(golden));
+    assert_eq!(until_class(&app.describe().expect("the topology can run")), until_class(golden));
 }

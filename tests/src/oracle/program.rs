@@ -42,9 +42,6 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn compose(case: &Case) -> Result<Self> {
         let app = App::new("oracle");
-        app.emit_interval(std::time::Duration::from_millis(u64::try_from(
-            case.config.emit_interval_ms,
-        )?));
         let mut program = Self {
             app,
             sinks: Vec::new(),

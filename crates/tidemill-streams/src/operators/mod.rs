@@ -13,6 +13,7 @@ mod map_record;
 mod map_values;
 mod merge;
 mod peek;
+mod process;
 mod repartition;
 mod select_key;
 mod sink;
@@ -25,6 +26,7 @@ mod table_source;
 mod to_stream;
 mod to_table;
 
+pub use process::{Forward, Processor, Timers};
 pub use split::Split;
 
 /// Whether a name was made from an operator's place in the program.

@@ -22,7 +22,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
     /// # app.topology().unwrap();
     /// ```
     pub fn to(self, topic: &Topic<K, V>) {
-        self.to_partition_opt(topic, None::<fn(&K, &V) -> i32>);
+        self.write(topic, None::<fn(&K, &V) -> i32>);
     }
 
     /// Writes the stream to a topic, each record to the partition that `choose` gives.
@@ -37,14 +37,10 @@ impl<K: 'static, V: 'static> KStream<K, V> {
     /// # app.topology().unwrap();
     /// ```
     pub fn to_partition(self, topic: &Topic<K, V>, choose: impl Fn(&K, &V) -> i32 + Send + Sync + 'static) {
-        self.to_partition_opt(topic, Some(choose));
+        self.write(topic, Some(choose));
     }
 
-    fn to_partition_opt(
-        self,
-        topic: &Topic<K, V>,
-        choose: Option<impl Fn(&K, &V) -> i32 + Send + Sync + 'static>,
-    ) {
+    fn write(self, topic: &Topic<K, V>, choose: Option<impl Fn(&K, &V) -> i32 + Send + Sync + 'static>) {
         let mut graph = self.builder.lock();
         let index = graph.topic(topic.name(), TopicRole::External);
         let name = graph.name("KSTREAM-SINK-");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, DecodeError, EncodeError, Format, Place, Presence, StoreName, Topic, Wire};
+use tidemill_data::{DecodeError, EncodeError, Format, Place, Presence, StoreName, Topic, Wire};
 use tidemill_store::StoreKind;
 
 use crate::{
@@ -43,7 +43,6 @@ impl App {
                 key,
                 value,
                 changelog: true,
-                retention: None,
             },
         )
     }
@@ -241,15 +240,5 @@ impl<K: 'static, U: 'static, V: 'static, F: Fn(U) -> Option<V> + Send + Sync> Ed
                 headers,
             },
         )
-    }
-}
-
-/// Formats for a table of these types, when none were given.
-pub(super) fn unnamed<K: Data, V: Data>(key: Option<Wire<K>>, value: Option<Wire<V>>) -> Materialized<K, V> {
-    let own = Materialized::unnamed();
-    Materialized {
-        key: key.unwrap_or(own.key),
-        value: value.unwrap_or(own.value),
-        ..own
     }
 }
