@@ -267,7 +267,12 @@ impl Log {
             if let Some(damage) = lost_between(segment, wanted.from, first.header.base_offset) {
                 return Err(damage);
             }
-            return Ok(range(segment, size, next_base, &first, wanted)?);
+            let found = range(segment, size, next_base, &first, wanted)?;
+            match found {
+                // A header that went bad since it was checked says so.
+                Some((_, next_offset)) if next_offset <= wanted.from => break,
+                found => return Ok(found),
+            }
         }
         // The log says that there are records here, and no segment has them: the batch is damaged.
         Err(ReadError::Damaged {
@@ -322,17 +327,17 @@ fn visible(
     first: &Located,
     limit: Offset,
 ) -> Result<(u64, Offset), DiskError> {
-    let damage = segment.damage_from(first.position);
-    if let Some(damage) = damage.filter(|damage| damage.first_offset < limit) {
-        return Ok((damage.position, damage.first_offset));
-    }
-    match next_base {
-        Some(base) if limit >= base => Ok((size, base)),
-        _ => Ok(match segment.find(limit)? {
+    let undamaged = match next_base {
+        Some(base) if limit >= base => (size, base),
+        _ => match segment.find(limit)? {
             Some(beyond) => (beyond.position, beyond.header.base_offset),
             None => (size, limit),
-        }),
-    }
+        },
+    };
+    Ok(match segment.damage_from(first.position) {
+        Some(damage) if damage.position < undamaged.0 => (damage.position, damage.first_offset),
+        _ => undamaged,
+    })
 }
 
 /// The end of the last batch that fits `bytes_max` from `first` on, or of `first` itself, and the offset there.

@@ -143,3 +143,31 @@ fn a_batch_that_goes_bad_while_the_log_is_open_ends_the_read_with_an_error() {
     disk.corrupt(&file(0, "log"), |bytes| bytes[batch_len + 16] = 7);
     assert!(matches!(read(&log, 4, 1000), Err(ReadError::Damaged { .. })));
 }
+
+/// Found by the random changes: a byte behind the last batch of a sealed segment was served with the batches, since the
+/// damage took no offsets.
+#[test]
+fn bytes_behind_a_sealed_segments_last_batch_are_not_served() {
+    let (disk, config, _) = three_segments();
+    disk.corrupt(&file(18, "log"), |bytes| bytes.push(0));
+    let (log, report) = open(&disk, config);
+    let [damaged] = report.damaged[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(damaged.damage.first_offset, damaged.damage.next_offset);
+    assert_eq!(readable(&log), (0..45).collect::<Vec<i64>>());
+}
+
+/// Found by the random changes: after a clean start, a base offset that had gone negative sent the reader back.
+#[test]
+fn a_header_that_sends_the_reader_back_is_an_error() {
+    let (disk, log) = new_log(small());
+    fill(&log, 9);
+    let batch_len = batch_of(&["value-0", "value-1", "value-2"], 1).len();
+    disk.corrupt(&file(0, "log"), |bytes| bytes[batch_len] = 0x80);
+    let from_start = log.read(Offset(1), ReadUpTo::HighWatermark, batch_len, FirstBatch::Always);
+    match from_start {
+        Ok(fetched) => assert!(fetched.next_offset > Offset(1)),
+        Err(error) => assert!(matches!(error, ReadError::Damaged { .. }), "{error}"),
+    }
+}
