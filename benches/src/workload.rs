@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tidemill::prelude::*;
 use tokio::sync::Notify;
 
@@ -155,7 +155,7 @@ async fn restore(app: &App, config: Config, folder: &Path) -> Result<()> {
         })
         .start()
         .await?;
-    running.ready().await?;
+    running.ready().await.map_err(|state| anyhow!("it went to {state:?} instead of running"))?;
     running.stop().await?;
     let replay = replay.lock().expect("nobody panics with it");
     let (begin, end) = replay.begin.zip(replay.end).context("nothing was restored")?;
