@@ -153,6 +153,10 @@ pub(super) fn verify(file: &dyn DiskFile, checking: &Checking) -> Result<Verifie
     while position < checking.len {
         let expected = indexer.verified.next_offset;
         let fault = match batch_at(&mut window, checking, position, expected)? {
+            Ok(header) if is_displaced(&mut window, checking, &header, position, expected)? => {
+                let got = header.base_offset;
+                Fault::Order { expected, got }
+            }
             Ok(header) => {
                 indexer.note(&header, position);
                 position += header.size as u64;
@@ -236,6 +240,23 @@ fn batch_at(
         .and_then(|batch| batch.check_crc())
         .map(|()| header)
         .map_err(Fault::from))
+}
+
+/// Whether a batch that leaves offsets out does so because its base offset went bad, which no checksum covers: the
+/// batch after it then begins before it ends. Where compaction made the gap, it does not.
+fn is_displaced(
+    window: &mut Window<'_>,
+    checking: &Checking,
+    header: &BatchHeader,
+    position: u64,
+    expected: Offset,
+) -> Result<bool, DiskError> {
+    let after = position + header.size as u64;
+    if header.base_offset == expected || after >= checking.len {
+        return Ok(false);
+    }
+    let next = batch_at(window, checking, after, expected)?;
+    Ok(next.is_ok_and(|next| next.base_offset < header.next_offset()))
 }
 
 /// Where valid batches go on after a fault at `position`, and from which offset; `None` when the segment is to be cut.

@@ -171,3 +171,20 @@ fn a_header_that_sends_the_reader_back_is_an_error() {
         Err(error) => assert!(matches!(error, ReadError::Damaged { .. }), "{error}"),
     }
 }
+
+/// The base offset is under no checksum: a batch moved up its segment is told by the one after it.
+#[test]
+fn a_batch_whose_base_offset_went_bad_is_a_damage() {
+    let (disk, config, _) = three_segments();
+    let batch_len = batch_of(&["value-18", "value-19", "value-20"], 1).len();
+    disk.corrupt(&file(18, "log"), |bytes| bytes[batch_len + 7] ^= 2);
+    let (log, report) = open(&disk, config);
+    let [damaged] = report.damaged[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(
+        (damaged.damage.first_offset, damaged.damage.next_offset),
+        (Offset(21), Offset(24))
+    );
+    assert_eq!(readable(&log), (0..21).chain(24..45).collect::<Vec<i64>>());
+}
