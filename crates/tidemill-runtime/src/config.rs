@@ -32,7 +32,8 @@ pub struct Config {
     pub(crate) max_task_idle: Option<Duration>,
     pub(crate) replication_factor: Option<i16>,
     pub(crate) state_memory_bytes: Option<usize>,
-    pub(crate) cache_bytes_max: usize,
+    /// What all stores of the instance may cache above their databases; by default their share of the budget.
+    pub(crate) cache_bytes_max: Option<usize>,
     pub(crate) delete_retention: Duration,
     pub(crate) reset: Reset,
     /// What the transport gets.
@@ -89,7 +90,7 @@ impl Default for Config {
             max_task_idle: Some(Duration::ZERO),
             replication_factor: None,
             state_memory_bytes: None,
-            cache_bytes_max: 8 << 20,
+            cache_bytes_max: None,
             delete_retention: Duration::from_secs(24 * 60 * 60),
             reset: Reset::Earliest,
             client: Settings::new(),
@@ -162,7 +163,7 @@ impl Config {
             "max.task.idle.ms" => self.max_task_idle = given.idle()?,
             "replication.factor" => self.replication_factor = given.replication()?,
             "state.memory.bytes" => self.state_memory_bytes = Some(given.bytes()?),
-            "statestore.cache.max.bytes" => self.cache_bytes_max = given.bytes()?,
+            "statestore.cache.max.bytes" => self.cache_bytes_max = Some(given.bytes()?),
             "delete.retention.ms" => self.delete_retention = given.milliseconds()?,
             "processing.guarantee" => given.one_of(&["at_least_once"], "`at_least_once`")?,
             "auto.offset.reset" => self.reset = given.reset()?,

@@ -276,7 +276,8 @@ impl Worker {
             .zip(&plan.tasks)
             .map(|(part, tasks)| part.stores.len() * usize::try_from(*tasks).unwrap_or(0))
             .sum();
-        let cache_bytes_max = config.cache_bytes_max / all_stores.max(1);
+        let cache_bytes_all = config.cache_bytes_max.unwrap_or_else(|| databases.cache_bytes());
+        let cache_bytes_max = cache_bytes_all / all_stores.max(1);
         let task_config = TaskConfig {
             stores: StoreOptions { cache_bytes_max },
         };

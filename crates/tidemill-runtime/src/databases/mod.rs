@@ -31,6 +31,11 @@ impl Databases {
         }
     }
 
+    /// What the caches above the databases may take together.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.engine.cache_bytes()
+    }
+
     /// A task's database, with a family for each store.
     pub(crate) fn open(&self, task: TaskId, stores: &[String]) -> Result<Arc<dyn ByteStore>, RunError> {
         let mut open = self.open.lock().expect("opening does not panic");

@@ -20,6 +20,11 @@ impl Engine {
         }
     }
 
+    /// What the caches above the databases may take together.
+    pub(super) fn cache_bytes(&self) -> usize {
+        self.budget.overlay_bytes()
+    }
+
     pub(super) fn open(
         &self,
         path: &Path,
