@@ -6,7 +6,7 @@
 //!
 //! # Word count
 //!
-//! ```no_run
+//! ```
 //! use tidemill::prelude::*;
 //!
 //! const LINES: Topic<String, String> = Topic::new("lines");

@@ -46,8 +46,8 @@ pub struct Producer {
 }
 
 /// A record and where it goes, before it is sent.
-pub struct Produced<'a> {
-    topic: &'a str,
+pub struct Produced {
+    topic: String,
     partition: Option<i32>,
     timestamp: Option<i64>,
     headers: Headers,
@@ -69,10 +69,10 @@ pub struct Sent {
     outcome: BoxFuture<'static, Result<Delivery, TransportError>>,
 }
 
-impl<'a> Produced<'a> {
+impl Produced {
     /// A record of a typed topic. Errors: the topic's format does not take the key or value.
     pub fn to<K: 'static, V: 'static>(
-        topic: &'a Topic<K, V>,
+        topic: &Topic<K, V>,
         key: &K,
         value: &V,
     ) -> Result<Self, TransportError> {
@@ -101,9 +101,9 @@ impl<'a> Produced<'a> {
     }
 
     /// A record of bytes.
-    pub fn bytes(topic: &'a str, key: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
+    pub fn bytes(topic: impl Into<String>, key: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
         Self {
-            topic,
+            topic: topic.into(),
             partition: None,
             timestamp: None,
             headers: Headers::default(),
@@ -186,13 +186,13 @@ impl Producer {
     /// Queues a record and gives its delivery report to come: await it, or collect many in [`reports`](Self::reports).
     ///
     /// Waits while the queue is full. Errors: the topic is not there, or the record is too large.
-    pub async fn send(&self, record: Produced<'_>) -> Result<Sent, TransportError> {
+    pub async fn send(&self, record: Produced) -> Result<Sent, TransportError> {
         let partition = match record.partition {
             Some(partition) => partition,
             None => {
-                let count = self.partition_count(record.topic).await?;
+                let count = self.partition_count(&record.topic).await?;
                 self.partitioner.partition(
-                    record.topic,
+                    &record.topic,
                     record.key.as_deref(),
                     record.value.as_deref(),
                     count,
@@ -208,13 +208,13 @@ impl Producer {
                     value: header.value.as_deref(),
                 })
             });
-        let mut native = FutureRecord::<[u8], [u8]>::to(record.topic)
+        let mut native = FutureRecord::<[u8], [u8]>::to(&record.topic)
             .partition(partition)
             .timestamp(record.timestamp.unwrap_or_else(now_ms))
             .headers(headers);
         native.key = record.key.as_deref();
         native.payload = record.value.as_deref();
-        let topic = record.topic.to_owned();
+        let topic = record.topic.clone();
         loop {
             match self.native.send_result(native) {
                 Ok(report) => {
