@@ -25,7 +25,7 @@ use crate::shared::Shared;
 use crate::topics::{Topics, config_of};
 
 /// What the newest records of all logs may hold in memory.
-const TAIL_CACHE_BYTES: usize = 32 << 20;
+const TAIL_CACHE_BYTES: usize = 16 << 20;
 const RECOVERY_THREADS_PER_DIR: usize = 2;
 
 /// A broker that could not start.
@@ -137,15 +137,25 @@ impl Broker {
 
     /// Stops: closes every connection, syncs the logs and marks the stop as clean.
     pub async fn shutdown(mut self) {
-        self.shared.stopping.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
-        Groups::of(&self.shared).shutdown().await;
+        self.stop_tasks().await;
         let dirs = Arc::clone(&self.shared.dirs);
         match tokio::task::spawn_blocking(move || dirs.close()).await {
             Ok(Ok(())) => tracing::info!(address = %self.address, "stopped"),
             Ok(Err(error)) => tracing::error!(%error, "stopped without a clean mark"),
             Err(error) => tracing::error!(%error, "the logs were not closed"),
         }
+    }
+
+    /// Stops as a crash would leave things: no last sync, no mark of a clean stop. The directories are free when this
+    /// returns, which is what a drop cannot promise.
+    pub async fn abandon(mut self) {
+        self.stop_tasks().await;
+    }
+
+    async fn stop_tasks(&mut self) {
+        self.shared.stopping.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        Groups::of(&self.shared).shutdown().await;
     }
 }
 

@@ -222,7 +222,7 @@ async fn a_restart_remembers_topics_records_producers_and_ids() {
         if round == 0 {
             broker.shutdown().await
         } else {
-            drop(broker)
+            broker.abandon().await
         }
     }
 }

@@ -288,7 +288,7 @@ async fn every_setting_of_a_topic_is_described_with_its_source() {
         ),
         (Some("1073741824"), 5)
     );
-    assert_eq!(result.configs.len(), 32);
+    assert_eq!(result.configs.len(), 33);
 
     request.resources[0].configuration_keys = Some(vec!["retention.ms".into()]);
     assert_eq!(client.call(&request, 1).await.results[0].configs.len(), 1);
