@@ -1,5 +1,11 @@
 //! Frames and headers, good and bad.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
 mod support;
 
 use support::{Client, batch, broker, fetch_request, pair, produce_request};

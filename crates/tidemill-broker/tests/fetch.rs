@@ -1,5 +1,11 @@
 //! What Fetch, ListOffsets and OffsetForLeaderEpoch answer.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
 mod support;
 
 use support::{Client, batch, fetch_request, pair, values};

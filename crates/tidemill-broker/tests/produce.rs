@@ -1,5 +1,11 @@
 //! What Produce takes and refuses.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
 mod support;
 
 use support::{Client, batch, batch_with, pair, produce_request, values};

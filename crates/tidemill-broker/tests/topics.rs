@@ -1,5 +1,11 @@
 //! Topics: created, described, grown, deleted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
 mod support;
 
 use support::{Client, batch, create_request, pair, values};

@@ -1,5 +1,10 @@
 //! A client of raw requests, and the records it sends.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use bytes::Bytes;
