@@ -62,6 +62,7 @@ fn verdicts(fullest: &KTable<ArticleId, Versions>) -> KStream<ArticleId, Change>
                 .into_iter()
                 .map(|pair| (pair.senior.clone(), pair))
         })
+        .repartition("pairs")
         .join_table(fullest, |_senior, pair, versions| {
             versions.best.map(|senior| Comparison {
                 junior: pair.junior,
@@ -69,11 +70,11 @@ fn verdicts(fullest: &KTable<ArticleId, Versions>) -> KStream<ArticleId, Change>
             })
         })
         .flat_map(|_senior, comparison| comparison.map(|comparison| (comparison.junior.clone(), comparison)))
+        .repartition("comparisons")
         .join_table(fullest, |_junior, comparison, versions| {
             versions
                 .best
-                .as_ref()
-                .map(|junior| Change::Verdict(comparison.judge(junior)))
+                .map(|junior| Change::Verdict(comparison.judge(&junior)))
         })
         .flat_map_values(|verdict| verdict)
 }
@@ -109,7 +110,7 @@ fn recommend(app: &App, matcher: Arc<Matcher>, progress: Arc<Progress>) {
     let recommended = app
         .stream(&ROUNDS)
         .join_table(&profiles, move |_reader, _round, profile| {
-            matcher.recommend(profile)
+            matcher.recommend(&profile)
         })
         .flat_map_values(|list| list)
         .to_table(&RECOMMENDED);
