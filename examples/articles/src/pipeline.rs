@@ -90,16 +90,9 @@ impl Pipeline {
         let cursors = Cursors::load(bootstrap, &admin, producer.clone()).await?;
         let (matcher, progress) = (Arc::new(Matcher::default()), Arc::new(Progress::default()));
         let intake = Intake::new(producer.clone(), cursors, progress.clone())?;
-        let config = Config::new(bootstrap).state_dir(data_dir.join("state"));
-        let running = Arc::new(
-            topology::topology(matcher.clone(), progress.clone())
-                .start(config)
-                .await?,
-        );
-        let api = Api {
-            running: running.clone(),
-            matcher: matcher.clone(),
-        };
+        let config = config(bootstrap, data_dir)?;
+        let running = topology::topology(matcher.clone(), progress.clone()).start(config).await?;
+        let api = Api::new(&running, matcher.clone());
         let address = api
             .start(options.listen)
             .await
