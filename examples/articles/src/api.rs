@@ -59,8 +59,7 @@ impl Api {
 
 async fn recommendations(State(api): State<Arc<Api>>, Path(reader): Path<String>) -> Answer {
     let reader = ReaderId(reader);
-    let Some(list) = api.recommended.get(&reader).await.map_err(failed)?
-    else {
+    let Some(list) = api.recommended.get(&reader).await.map_err(failed)? else {
         return Err(not_found(format!("nothing is recommended to a reader {reader}")));
     };
     Ok(Json(json!({ "reader": reader, "recommendations": list.items })))
@@ -68,10 +67,7 @@ async fn recommendations(State(api): State<Arc<Api>>, Path(reader): Path<String>
 
 async fn article(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer {
     let id = ArticleId(id);
-    let standing = api.standings.get(&id)
-        .await
-        .map_err(failed)?
-        .unwrap_or_default();
+    let standing = api.standings.get(&id).await.map_err(failed)?.unwrap_or_default();
     let Some(article) = standing.article else {
         return Err(not_found(format!("there is no article {id}")));
     };
@@ -87,9 +83,7 @@ async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer 
     else {
         return Err(not_found(format!("the index has no article {id}")));
     };
-    let line = |(article, score): &(&Article, f32)| {
-        json!({ "article": article.id, "title": article.title, "url": article.url, "score": score })
-    };
+    let line = |(article, score): &(&Article, f32)| json!({ "article": article.id, "title": article.title, "url": article.url, "score": score });
     Ok(Json(
         json!({ "article": id, "similar": found.iter().map(line).collect::<Vec<_>>() }),
     ))

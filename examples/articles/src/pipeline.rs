@@ -91,7 +91,9 @@ impl Pipeline {
         let (matcher, progress) = (Arc::new(Matcher::default()), Arc::new(Progress::default()));
         let intake = Intake::new(producer.clone(), cursors, progress.clone())?;
         let config = config(bootstrap, data_dir)?;
-        let running = topology::topology(matcher.clone(), progress.clone()).start(config).await?;
+        let running = topology::topology(matcher.clone(), progress.clone())
+            .start(config)
+            .await?;
         let api = Api::new(&running, matcher.clone());
         let address = api
             .start(options.listen)

@@ -36,14 +36,14 @@ pub const PROFILES: StoreName<ReaderId, Profile> = StoreName::new("profiles");
 /// The recommendations as they are served.
 pub const RECOMMENDED: StoreName<ReaderId, Recommendations> = StoreName::new("recommended");
 
-// Enough that the work spreads over a small machine; tables that are joined need the same number.
-const PARTITIONS: i32 = 4;
+/// Enough that the work spreads over a small machine; what is joined needs the same number.
+pub const PARTITIONS: u32 = 4;
 
 /// Creates what is missing.
 pub async fn create(admin: &Admin) -> anyhow::Result<()> {
     let existing = admin.list_topics().await?;
-    let topic = |name: &str, partitions| TopicSpec::new(name, partitions);
-    let table = |name: &str, partitions| topic(name, partitions).with("cleanup.policy", "compact");
+    let topic = |name: &str, partitions: u32| TopicSpec::new(name, partitions.cast_signed());
+    let table = |name: &str, partitions: u32| topic(name, partitions).with("cleanup.policy", "compact");
     let mut wanted = vec![
         topic(RAW_ITEMS.name(), PARTITIONS),
         table(ARTICLES.name(), PARTITIONS),

@@ -13,8 +13,8 @@ use crate::model::{Article, ArticleId};
 use crate::progress::Progress;
 use crate::standing::{Change, Comparison, Versions};
 use crate::topics::{
-    APPLICATION, ARTICLES, BUCKETS, CLICKS, DEAD_LETTERS, PROFILES, RAW_ITEMS, RECOMMENDATIONS, RECOMMENDED,
-    ROUNDS, STANDINGS, VERSIONS,
+    APPLICATION, ARTICLES, BUCKETS, CLICKS, DEAD_LETTERS, PARTITIONS, PROFILES, RAW_ITEMS, RECOMMENDATIONS,
+    RECOMMENDED, ROUNDS, STANDINGS, VERSIONS,
 };
 
 /// The whole pipeline from `raw-items` and `clicks` to `articles` and `recommendations`.
@@ -43,6 +43,9 @@ fn fullest_versions(app: &App, progress: Arc<Progress>) -> KTable<ArticleId, Ver
 }
 
 /// Brings together the articles that share a band, and judges each pair where both texts are at hand.
+///
+/// The pairs come back to where the versions are, so this part of the flow is a loop, and their number of partitions
+/// must be given: it follows from nothing else.
 fn verdicts(fullest: &KTable<ArticleId, Versions>) -> KStream<ArticleId, Change> {
     fullest
         .to_stream()
@@ -62,7 +65,7 @@ fn verdicts(fullest: &KTable<ArticleId, Versions>) -> KStream<ArticleId, Change>
                 .into_iter()
                 .map(|pair| (pair.senior.clone(), pair))
         })
-        .repartition("pairs")
+        .repartition_into("pairs", PARTITIONS)
         .join_table(fullest, |_senior, pair, versions| {
             versions.best.map(|senior| Comparison {
                 junior: pair.junior,
@@ -70,7 +73,7 @@ fn verdicts(fullest: &KTable<ArticleId, Versions>) -> KStream<ArticleId, Change>
             })
         })
         .flat_map(|_senior, comparison| comparison.map(|comparison| (comparison.junior.clone(), comparison)))
-        .repartition("comparisons")
+        .repartition_into("comparisons", PARTITIONS)
         .join_table(fullest, |_junior, comparison, versions| {
             versions
                 .best

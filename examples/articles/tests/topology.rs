@@ -38,8 +38,12 @@ impl Bench {
 
     fn item(&mut self, item: &RawItem) {
         self.now += 1;
-        self.driver
-            .pipe(&RAW_ITEMS, item.url.clone(), item.clone(), Timestamp::from_millis(self.now));
+        self.driver.pipe(
+            &RAW_ITEMS,
+            item.url.clone(),
+            item.clone(),
+            Timestamp::from_millis(self.now),
+        );
     }
 
     /// The `articles` topic as a table.
@@ -71,7 +75,8 @@ impl Bench {
             .replace(Arc::new(Catalogue::of(library, profiles.values())));
         for reader in profiles.into_keys() {
             self.now += 1;
-            self.driver.pipe(&ROUNDS, reader, 1, Timestamp::from_millis(self.now));
+            self.driver
+                .pipe(&ROUNDS, reader, 1, Timestamp::from_millis(self.now));
         }
         self.driver
             .read(&RECOMMENDATIONS)
@@ -222,9 +227,14 @@ fn a_round_before_there_is_a_catalogue_recommends_nothing() {
     let mut bench = Bench::new();
     let (clicks, _) = sample::clicks();
     let click = &clicks[0];
+    bench.driver.pipe(
+        &CLICKS,
+        click.reader.clone(),
+        click.clone(),
+        Timestamp::from_millis(1),
+    );
     bench
         .driver
-        .pipe(&CLICKS, click.reader.clone(), click.clone(), Timestamp::from_millis(1));
-    bench.driver.pipe(&ROUNDS, click.reader.clone(), 1, Timestamp::from_millis(2));
+        .pipe(&ROUNDS, click.reader.clone(), 1, Timestamp::from_millis(2));
     assert!(bench.driver.read(&RECOMMENDATIONS).is_empty());
 }
