@@ -27,12 +27,18 @@ fn word_count() -> App {
 async fn broker() -> Broker {
     let broker = Broker::start(BrokerConfig::embedded()).await.unwrap();
     let topics = [TopicSpec::new("lines", 3), TopicSpec::new("totals", 3)];
-    Admin::connect(broker.bootstrap()).unwrap().create_topics(&topics).await.unwrap();
+    Admin::connect(broker.bootstrap())
+        .unwrap()
+        .create_topics(&topics)
+        .await
+        .unwrap();
     broker
 }
 
 fn config(broker: &Broker, state: &Path) -> Config {
-    Config::new().bootstrap_servers(broker.bootstrap()).state_dir(state)
+    Config::new()
+        .bootstrap_servers(broker.bootstrap())
+        .state_dir(state)
 }
 
 /// Says every word of `lines`, and counts along.
@@ -61,7 +67,10 @@ async fn counted(instances: &[&Running], said: &BTreeMap<String, i64>) {
             return;
         }
         for (word, count) in &counts {
-            assert!(*count <= said.get(word).copied().unwrap_or(0), "{word} was counted {count} times");
+            assert!(
+                *count <= said.get(word).copied().unwrap_or(0),
+                "{word} was counted {count} times"
+            );
         }
         tokio::task::yield_now().await;
     }
@@ -72,9 +81,18 @@ async fn word_count_goes_on_from_its_state_and_comes_back_without_it() {
     let (broker, state) = (broker().await, tempfile::tempdir().unwrap());
     let mut said = BTreeMap::new();
     let running = word_count().start(config(&broker, state.path())).await.unwrap();
-    say(&broker, &["to be or not to be", "that is the question"], &mut said).await;
+    say(
+        &broker,
+        &["to be or not to be", "that is the question"],
+        &mut said,
+    )
+    .await;
     counted(&[&running], &said).await;
-    let be = running.store(&COUNTS).range("b".to_owned()..="c".to_owned()).await.unwrap();
+    let be = running
+        .store(&COUNTS)
+        .range("b".to_owned()..="c".to_owned())
+        .await
+        .unwrap();
     assert_eq!(be, [("be".to_owned(), 2)]);
     running.stop().await.unwrap();
 
@@ -88,7 +106,9 @@ async fn word_count_goes_on_from_its_state_and_comes_back_without_it() {
             }
         }
     };
-    let launch = word_count().launch(config(&broker, state.path())).on_restore(listener(&restored));
+    let launch = word_count()
+        .launch(config(&broker, state.path()))
+        .on_restore(listener(&restored));
     let running = launch.start().await.unwrap();
     say(&broker, &["to be"], &mut said).await;
     counted(&[&running], &said).await;
@@ -97,7 +117,9 @@ async fn word_count_goes_on_from_its_state_and_comes_back_without_it() {
 
     // On another machine: all of it.
     let elsewhere = tempfile::tempdir().unwrap();
-    let launch = word_count().launch(config(&broker, elsewhere.path())).on_restore(listener(&restored));
+    let launch = word_count()
+        .launch(config(&broker, elsewhere.path()))
+        .on_restore(listener(&restored));
     let running = launch.start().await.unwrap();
     counted(&[&running], &said).await;
     running.stop().await.unwrap();
@@ -107,12 +129,22 @@ async fn word_count_goes_on_from_its_state_and_comes_back_without_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_share_the_work_and_take_over_from_each_other() {
-    let (broker, dirs) = (broker().await, [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
+    let (broker, dirs) = (
+        broker().await,
+        [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()],
+    );
     let mut said = BTreeMap::new();
     let a = word_count().start(config(&broker, dirs[0].path())).await.unwrap();
-    say(&broker, &["one two three four five six", "seven eight nine ten"], &mut said).await;
+    say(
+        &broker,
+        &["one two three four five six", "seven eight nine ten"],
+        &mut said,
+    )
+    .await;
     counted(&[&a], &said).await;
-    let two = config(&broker, dirs[1].path()).set("num.stream.threads", 2).unwrap();
+    let two = config(&broker, dirs[1].path())
+        .set("num.stream.threads", 2)
+        .unwrap();
     let b = word_count().start(two).await.unwrap();
     b.ready().await.unwrap();
     say(&broker, &["one two", "three four five"], &mut said).await;
@@ -127,7 +159,10 @@ async fn instances_share_the_work_and_take_over_from_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_without_a_cluster_brings_its_own() {
     let state = tempfile::tempdir().unwrap();
-    let running = word_count().start(Config::new().state_dir(state.path())).await.unwrap();
+    let running = word_count()
+        .start(Config::new().state_dir(state.path()))
+        .await
+        .unwrap();
     let producer = Producer::connect(running.bootstrap_servers()).unwrap();
     let record = Produced::to(&LINES, &"k".to_owned(), &"hello hello".to_owned()).unwrap();
     producer.send(record).await.unwrap().await.unwrap();
@@ -146,10 +181,20 @@ async fn what_does_not_fit_is_said_at_the_start_and_in_queries() {
     let admin = Admin::connect(broker.bootstrap()).unwrap();
     admin.create_topics(&[TopicSpec::new("lines", 1)]).await.unwrap();
     let running = word_count().start(config(&broker, state.path())).await.unwrap();
-    let twin = word_count().start(config(&broker, state.path())).await.err().unwrap();
+    let twin = word_count()
+        .start(config(&broker, state.path()))
+        .await
+        .err()
+        .unwrap();
     assert!(twin.to_string().contains("in use by another instance"), "{twin}");
-    let unknown = running.store(&StoreName::<String, i64>::new("kounts")).get(&"a".to_owned()).await;
-    assert_eq!(unknown.unwrap_err().to_string(), r#"there is no store "kounts"; the program has counts"#);
+    let unknown = running
+        .store(&StoreName::<String, i64>::new("kounts"))
+        .get(&"a".to_owned())
+        .await;
+    assert_eq!(
+        unknown.unwrap_err().to_string(),
+        r#"there is no store "kounts"; the program has counts"#
+    );
     running.stop().await.unwrap();
     broker.shutdown().await;
 }
@@ -158,11 +203,16 @@ async fn what_does_not_fit_is_said_at_the_start_and_in_queries() {
 async fn a_record_that_fails_stops_the_program_and_names_the_record() {
     let (broker, state) = (broker().await, tempfile::tempdir().unwrap());
     let app = App::new("failing");
-    app.stream(&LINES).try_map_values(|line| Ok(Some(line.parse::<i64>()?))).to(&TOTALS);
+    app.stream(&LINES)
+        .try_map_values(|line| Ok(Some(line.parse::<i64>()?)))
+        .to(&TOTALS);
     let running = app.start(config(&broker, state.path())).await.unwrap();
     say(&broker, &["7", "no number"], &mut BTreeMap::new()).await;
     assert_eq!(running.ended().await, State::Error);
     let error = running.stop().await.unwrap_err().to_string();
-    assert!(error.contains("invalid digit") && error.contains("lines-"), "{error}");
+    assert!(
+        error.contains("invalid digit") && error.contains("lines-"),
+        "{error}"
+    );
     broker.shutdown().await;
 }
