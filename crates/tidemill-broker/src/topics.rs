@@ -343,6 +343,47 @@ impl Topics {
         Ok(topic)
     }
 
+    /// Changes a topic's settings by `change`, all of it or nothing.
+    pub(crate) fn alter(
+        &self,
+        name: &str,
+        validate_only: bool,
+        change: impl FnOnce(&mut TopicValues) -> Result<(), TopicError>,
+    ) -> Result<(), TopicError> {
+        let mut metadata = self.metadata();
+        let topic = self
+            .find(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_string()))?;
+        let mut settings = topic.settings.clone();
+        change(&mut settings)?;
+        if validate_only || settings == topic.settings {
+            return Ok(());
+        }
+        let gone = topic
+            .settings
+            .iter()
+            .filter(|(name, _)| settings.explicit(name).is_none());
+        let gone = gone.map(|(name, _)| (name, None));
+        let set = settings
+            .iter()
+            .filter(|(name, value)| topic.settings.explicit(name) != Some(value));
+        let set = set.map(|(name, value)| (name, Some(value.to_string())));
+        let changes = gone.chain(set).map(|(name, value)| Change::TopicSetting {
+            id: topic.id,
+            name: name.into(),
+            value,
+        });
+        metadata.append(&changes.collect::<Vec<_>>())?;
+        let config = log_config(&settings, &self.values);
+        topic
+            .partitions
+            .iter()
+            .for_each(|partition| partition.log.reconfigure(config.clone()));
+        let count = u32::try_from(topic.partitions.len()).expect("the number of partitions is bounded");
+        self.show(topic.name.clone(), topic.id, settings, count)?;
+        Ok(())
+    }
+
     /// Sets aside `count` producer ids and returns the first: none of them is given out again, whatever happens.
     pub(crate) fn producer_ids(&self, count: u32) -> Result<u64, TopicError> {
         let mut metadata = self.metadata();

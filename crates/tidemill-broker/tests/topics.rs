@@ -12,9 +12,17 @@ use support::{Client, batch, create_request, pair, values};
 use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use tidemill_protocol::messages::create_topics::{CreatableReplicaAssignment, CreateTopicsRequest};
+use tidemill_protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use tidemill_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use tidemill_protocol::messages::describe_cluster::DescribeClusterRequest;
 use tidemill_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use tidemill_protocol::messages::describe_log_dirs::DescribeLogDirsRequest;
+use tidemill_protocol::messages::describe_topic_partitions::DescribeTopicPartitionsRequest;
+use tidemill_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use tidemill_protocol::messages::metadata::MetadataRequest;
 use tidemill_protocol::{ErrorCode, Uuid};
 
@@ -380,4 +388,176 @@ async fn a_lost_metadata_log_does_not_lose_the_records() {
         values(&client.fetch("t", 2, 0).await.records),
         [(0, "kept".to_string())]
     );
+}
+
+#[tokio::test]
+async fn settings_are_altered_one_by_one_and_all_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::embedded().with_data_dir(dir.path());
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    client.create("t", 1, &[("retention.ms", "5")]).await;
+    let alter = |changes: &[(&str, i8, Option<&str>)]| {
+        let configs = changes.iter().map(|(name, operation, value)| AlterableConfig {
+            name: (*name).into(),
+            config_operation: *operation,
+            value: value.map(Into::into),
+        });
+        let configs = configs.collect();
+        let resource = AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configs,
+        };
+        IncrementalAlterConfigsRequest {
+            resources: vec![resource],
+            validate_only: false,
+        }
+    };
+    let (set, delete, append, subtract) = (0, 1, 2, 3);
+    let good = alter(&[
+        ("retention.ms", delete, None),
+        ("max.message.bytes", set, Some("100")),
+        ("cleanup.policy", append, Some("compact")),
+        ("cleanup.policy", subtract, Some("delete")),
+    ]);
+    assert_eq!(
+        client.call(&good, 1).await.responses[0].error_code,
+        ErrorCode::None
+    );
+    for bad in [
+        alter(&[("segment.bytes", set, Some("1000")), ("nonsense", set, Some("1"))]),
+        alter(&[
+            ("segment.bytes", set, Some("1000")),
+            ("retention.ms", set, Some("x")),
+        ]),
+    ] {
+        assert_eq!(
+            client.call(&bad, 0).await.responses[0].error_code,
+            ErrorCode::InvalidConfig
+        );
+    }
+    let bad = alter(&[("retention.ms", append, Some("1"))]);
+    assert_eq!(
+        client.call(&bad, 1).await.responses[0].error_code,
+        ErrorCode::InvalidRequest
+    );
+    // They hold at once, and after a restart.
+    assert_eq!(
+        client
+            .produce("t", 0, batch(&[&"x".repeat(200)]))
+            .await
+            .error_code,
+        ErrorCode::MessageTooLarge
+    );
+    broker.abandon().await;
+    let broker = Broker::start(config).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    let resource = DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: "t".into(),
+        configuration_keys: None,
+    };
+    let describe = DescribeConfigsRequest {
+        resources: vec![resource],
+        ..Default::default()
+    };
+    let result = client.call(&describe, 4).await.results[0].clone();
+    let set: Vec<_> = result
+        .configs
+        .iter()
+        .filter(|config| config.config_source == 1)
+        .collect();
+    let set: Vec<_> = set
+        .iter()
+        .map(|config| (config.name.to_string(), config.value.as_deref().unwrap()))
+        .collect();
+    assert_eq!(
+        set,
+        [
+            ("cleanup.policy".to_string(), "compact"),
+            ("max.message.bytes".to_string(), "100")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn deleted_records_stay_deleted_and_log_dirs_tell_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::embedded().with_data_dir(dir.path());
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    client.create("t", 1, &[]).await;
+    for value in ["a", "b", "c"] {
+        client.produce("t", 0, batch(&[value])).await;
+    }
+    let delete = |offset| {
+        let partitions = vec![DeleteRecordsPartition {
+            partition_index: 0,
+            offset,
+        }];
+        let topics = vec![DeleteRecordsTopic {
+            name: "t".into(),
+            partitions,
+        }];
+        DeleteRecordsRequest {
+            topics,
+            timeout_ms: 1000,
+        }
+    };
+    let told = client.call(&delete(2), 2).await.topics[0].partitions[0].clone();
+    assert_eq!((told.error_code, told.low_watermark), (ErrorCode::None, 2));
+    let told = client.call(&delete(4), 2).await.topics[0].partitions[0].clone();
+    assert_eq!(told.error_code, ErrorCode::OffsetOutOfRange);
+    broker.abandon().await;
+    let broker = Broker::start(config).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    assert_eq!(
+        client.fetch("t", 0, 1).await.error_code,
+        ErrorCode::OffsetOutOfRange
+    );
+    assert_eq!(
+        values(&client.fetch("t", 0, 2).await.records),
+        [(2, "c".to_string())]
+    );
+    assert_eq!(
+        client.call(&delete(-1), 0).await.topics[0].partitions[0].low_watermark,
+        3
+    );
+    let dirs = client
+        .call(&DescribeLogDirsRequest { topics: None }, 4)
+        .await
+        .results;
+    assert_eq!(dirs.len(), 1);
+    assert_eq!(dirs[0].topics[0].partitions.len(), 1);
+    assert!(dirs[0].total_bytes >= dirs[0].usable_bytes && dirs[0].usable_bytes > 0);
+}
+
+#[tokio::test]
+async fn partitions_are_described_in_pages() {
+    let (_broker, mut client) = pair().await;
+    client.create("a", 3, &[]).await;
+    client.create("b", 2, &[]).await;
+    let mut request = DescribeTopicPartitionsRequest {
+        response_partition_limit: 2,
+        ..Default::default()
+    };
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let page = client.call(&request, 0).await;
+        for topic in &page.topics {
+            let name = topic.name.as_ref().unwrap();
+            seen.extend(
+                topic
+                    .partitions
+                    .iter()
+                    .map(|partition| (name.to_string(), partition.partition_index)),
+            );
+        }
+        request.cursor = page.next_cursor;
+    }
+    let expected =
+        [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)].map(|(name, index)| (name.to_string(), index));
+    assert_eq!(seen, expected);
+    assert!(request.cursor.is_none());
 }

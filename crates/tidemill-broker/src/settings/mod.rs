@@ -22,7 +22,7 @@ pub use topic::TopicValues;
 pub use value::{SettingError, Values};
 
 use nearest::nearest;
-pub(crate) use topic::{Resolved, Source, resolve_all, setting_value};
+pub(crate) use topic::{Resolved, Source, is_list, resolve_all, setting_value};
 
 /// Kafka's type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

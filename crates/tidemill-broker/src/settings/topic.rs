@@ -126,3 +126,8 @@ pub(crate) fn setting_value(name: &str, topic: &TopicValues, broker: &Values) ->
     )
     .value
 }
+
+/// Whether the topic setting `name` is a list; fails when there is no such setting.
+pub(crate) fn is_list(name: &str) -> Result<bool, SettingError> {
+    Ok(topic_row(name)?.kind == super::Kind::List)
+}
