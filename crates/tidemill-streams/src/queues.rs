@@ -129,7 +129,7 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| queues.pop())
             .map(|(topic, record)| (topic.0, record.timestamp.millis()))
             .collect();
-        assert_eq!(order, [(2, 4), (1, 5), (0, 5), (1, 5), (0, 5), (2, 9)]);
+        assert_eq!(order, [(2, 4), (0, 5), (1, 5), (0, 5), (1, 5), (2, 9)]);
         assert_eq!((queues.bytes(), queues.records()), (0, 0));
     }
 }

@@ -154,5 +154,8 @@ fn a_sink_that_is_chosen_says_so() {
         text.split_once("(extractor class")
             .map(|(before, _)| before.to_owned())
     };
-    assert_eq!(until_class(&app.describe().expect("the topology can run")), until_class(golden));
+    assert_eq!(
+        until_class(&app.describe().expect("the topology can run")),
+        until_class(golden)
+    );
 }

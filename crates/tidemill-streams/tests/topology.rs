@@ -1,0 +1,106 @@
+//! What a topology tells those who run it: internal topics, their settings, lints, and programs that cannot run.
+
+use tidemill_data::{StoreName, Topic};
+use tidemill_streams::{App, Lint, Materialized};
+
+const CLICKS: Topic<String, String> = Topic::new("clicks");
+const CITIES: Topic<String, String> = Topic::new("cities");
+const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+
+#[test]
+fn internal_topics_have_kafkas_names_and_settings() {
+    let app = App::new("app");
+    app.stream(&CLICKS)
+        .group_by(|_, click| click.clone())
+        .count(&COUNTS);
+    let topology = app.topology().expect("it can run");
+    let [reading, counting] = topology.subtopologies() else {
+        panic!("two parts")
+    };
+    assert_eq!(reading.source_topics, ["clicks"]);
+    assert_eq!(reading.repartition_sinks, counting.repartition_sources);
+    let [repartition] = counting.repartition_sources.as_slice() else {
+        panic!("one repartition")
+    };
+    assert_eq!(repartition.name, "app-counts-repartition");
+    assert_eq!(repartition.config["cleanup.policy"], "delete");
+    assert_eq!(repartition.config["retention.ms"], "-1");
+    let [changelog] = counting.changelogs.as_slice() else {
+        panic!("one changelog")
+    };
+    assert_eq!(
+        (changelog.name.as_str(), changelog.store.as_deref()),
+        ("app-counts-changelog", Some("counts"))
+    );
+    assert_eq!(changelog.config["cleanup.policy"], "compact");
+}
+
+#[test]
+fn a_store_may_go_without_a_changelog() {
+    let app = App::new("app");
+    app.stream(&CLICKS)
+        .group_by_key()
+        .count(Materialized::from(&COUNTS).without_changelog());
+    let topology = app.topology().expect("it can run");
+    assert!(topology.subtopologies()[0].changelogs.is_empty());
+    assert_eq!(topology.subtopologies()[0].stores, ["counts"]);
+}
+
+#[test]
+fn lints_name_what_a_later_change_would_lose() {
+    let app = App::new("app");
+    let by_click = app.stream(&CLICKS).select_key(|_, click| click.clone());
+    by_click.clone().group_by_key().count(&COUNTS);
+    by_click.group_by_key().reduce(Materialized::unnamed(), |_, b| b);
+    let lints = app.topology().expect("it can run").lints();
+    let unnamed = lints
+        .iter()
+        .filter(|lint| matches!(lint, Lint::UnnamedStore { .. }))
+        .count();
+    let moved = lints
+        .iter()
+        .filter(|lint| matches!(lint, Lint::UnnamedRepartition { .. }))
+        .count();
+    let twice = lints.iter().any(|lint| {
+        matches!(lint, Lint::RepartitionedTwice { operator, .. } if operator == "KSTREAM-KEY-SELECT-0000000001")
+    });
+    assert_eq!((unnamed, moved, twice), (1, 1, true), "{lints:?}");
+}
+
+#[test]
+fn joined_topics_are_copartitioned() {
+    let app = App::new("app");
+    let cities = app.table(&CITIES);
+    app.stream(&CLICKS)
+        .join_table(&cities, |_, click, city| click + &city)
+        .to(&Topic::new("out"));
+    let topology = app.topology().expect("it can run");
+    let mut topics = topology.copartitioned_topics().concat();
+    topics.sort();
+    assert_eq!(topics, ["cities", "clicks"]);
+    assert_eq!(topology.subtopologies().len(), 1);
+}
+
+#[test]
+fn two_stores_of_one_name_are_refused() {
+    let app = App::new("app");
+    app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    app.stream(&CITIES).group_by_key().count(&COUNTS);
+    let error = app.topology().err().expect("it cannot run");
+    assert_eq!(
+        error.to_string(),
+        "the topology cannot run: two stores are named \"counts\""
+    );
+}
+
+#[test]
+fn sources_that_overlap_in_part_are_refused() {
+    let app = App::new("app");
+    app.stream_of(&[&CLICKS, &CITIES]).to(&Topic::new("out"));
+    app.stream(&CLICKS).to(&Topic::new("out"));
+    let error = app.topology().err().expect("it cannot run");
+    assert!(
+        error.to_string().contains("shares only some of its topics"),
+        "{error}"
+    );
+}
