@@ -138,7 +138,7 @@ impl<L: 'static, W: 'static, F> Regroup<L, W, F> {
 /// ```text
 /// old value | 0                                      only an old value
 /// new value | 1                                      only a new value
-/// varint length of the new value | new | old | 2     both
+/// length of the new value | new | old | 2            both; the length is a zigzag varint
 /// ```
 pub(super) struct ChangeFormat<V>(pub(super) Wire<V>);
 
@@ -191,7 +191,9 @@ impl<V: 'static> Format<Change<V>> for ChangeFormat<V> {
     }
 }
 
-fn push_varint(mut n: usize, out: &mut Vec<u8>) {
+/// Zigzag doubles what is not negative, and a length never is.
+fn push_varint(length: usize, out: &mut Vec<u8>) {
+    let mut n = length << 1;
     while n >= 0x80 {
         out.push((n & 0x7f) as u8 | 0x80);
         n >>= 7;
@@ -199,13 +201,65 @@ fn push_varint(mut n: usize, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
+/// A length, and the bytes after it; `None` for one that is cut short, too long or negative.
 fn take_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut n = 0_usize;
     for (at, byte) in bytes.iter().enumerate().take(5) {
         n |= usize::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
-            return Some((n, bytes.get(at + 1..)?));
+            return (n & 1 == 0).then_some((n >> 1, bytes.get(at + 1..)?));
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(new: Option<&str>, old: Option<&str>, bytes: &[u8]) {
+        let (format, headers) = (ChangeFormat(Wire::<String>::own()), Headers::new());
+        let change = Change::new(new.map(str::to_owned), old.map(str::to_owned));
+        let mut out = Vec::new();
+        let presence = format
+            .encode(Place::value("t", &headers), &change, &mut out)
+            .unwrap();
+        assert_eq!((presence, out.as_slice()), (Presence::Value, bytes));
+        assert_eq!(
+            format.decode(Place::value("t", &headers), Some(bytes)).unwrap(),
+            change
+        );
+    }
+
+    // The bytes are what Kafka Streams 4.1.0's ChangedSerializer gave for these changes.
+    #[test]
+    fn changes_have_the_bytes_of_kafka_streams() {
+        check(Some("new"), None, b"new\x01");
+        check(None, Some("old"), b"old\x00");
+        check(Some("new"), Some("old"), b"\x06newold\x02");
+        let long = "n".repeat(200);
+        check(
+            Some(&long),
+            Some("old"),
+            &[b"\x90\x03", long.as_bytes(), b"old\x02"].concat(),
+        );
+    }
+
+    #[test]
+    fn malformed_changes_are_errors() {
+        let (format, headers) = (ChangeFormat(Wire::<String>::own()), Headers::new());
+        for bytes in [
+            &b""[..],
+            b"\x02",
+            b"\x06ne\x02",
+            b"\x05new\x02",
+            b"\xff\xff\xff\xff\xff\x02",
+            b"new\x09",
+        ] {
+            assert!(
+                format.decode(Place::value("t", &headers), Some(bytes)).is_err(),
+                "{bytes:?}"
+            );
+        }
+    }
 }
