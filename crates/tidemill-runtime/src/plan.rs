@@ -207,10 +207,11 @@ fn common_count(
         return Ok(group.iter().map(count).max().unwrap_or_default());
     };
     if firm.iter().any(|topic| count(topic) != count(first)) {
-        let topics = firm
+        let mut topics: Vec<_> = firm
             .iter()
             .map(|topic| ((*topic).clone(), count(topic)))
             .collect();
+        topics.sort();
         return Err(StartError::NotCopartitioned { topics });
     }
     Ok(count(first))
