@@ -18,7 +18,9 @@ use tidemill_protocol::messages::{
     join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse},
     leave_group::{LeaveGroupRequest, MemberIdentity},
     list_groups::ListGroupsRequest,
-    offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+    offset_commit::{
+        OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
+    },
     offset_delete::{OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
     offset_fetch::{
         OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -92,7 +94,6 @@ fn commit(group: &str, topic: &str, offset: i64, by: Option<&JoinGroupResponse>)
                 committed_offset: offset,
                 committed_leader_epoch: 0,
                 committed_metadata: Some("note".into()),
-                ..OffsetCommitRequestPartition::default()
             }],
         }],
         ..OffsetCommitRequest::default()
@@ -185,12 +186,10 @@ async fn groups_are_listed_by_state_and_type() {
 }
 
 #[tokio::test]
-async fn offsets_are_committed_fetched_and_deleted() {
+async fn commits_are_checked_one_by_one() {
     let (broker, mut client) = start().await;
     let (joined, _) = form(&mut client, "g").await;
-    let code = |answer: tidemill_protocol::messages::offset_commit::OffsetCommitResponse| {
-        answer.topics[0].partitions[0].error_code
-    };
+    let code = |answer: OffsetCommitResponse| answer.topics[0].partitions[0].error_code;
     assert_eq!(
         code(client.call(&commit("g", "tides", 5, Some(&joined)), 9).await),
         ErrorCode::None
@@ -221,7 +220,20 @@ async fn offsets_are_committed_fetched_and_deleted() {
         code(client.call(&long, 9).await),
         ErrorCode::OffsetMetadataTooLarge
     );
+    broker.shutdown().await;
+}
 
+/// A stable group with an offset in each topic.
+async fn form_with_offsets(client: &mut Client) {
+    let (joined, _) = form(client, "g").await;
+    client.call(&commit("g", "tides", 5, Some(&joined)), 9).await;
+    client.call(&commit("g", "waves", 6, Some(&joined)), 9).await;
+}
+
+#[tokio::test]
+async fn offsets_are_fetched_for_several_groups_or_one() {
+    let (broker, mut client) = start().await;
+    form_with_offsets(&mut client).await;
     // Several groups, some partitions or all of them.
     let some = OffsetFetchRequestTopics {
         name: "tides".into(),
@@ -287,7 +299,13 @@ async fn offsets_are_committed_fetched_and_deleted() {
         )
         .await;
     assert_eq!(old.topics[0].partitions[0].committed_offset, 6);
+    broker.shutdown().await;
+}
 
+#[tokio::test]
+async fn offsets_nobody_reads_are_deleted() {
+    let (broker, mut client) = start().await;
+    form_with_offsets(&mut client).await;
     let topic = |name: &str| OffsetDeleteRequestTopic {
         name: name.into(),
         partitions: vec![OffsetDeleteRequestPartition { partition_index: 0 }],
@@ -307,13 +325,12 @@ async fn offsets_are_committed_fetched_and_deleted() {
         .iter()
         .map(|topic| topic.partitions[0].error_code)
         .collect();
-    use ErrorCode as Code;
     assert_eq!(
         codes,
         [
-            Code::GroupSubscribedToTopic,
-            Code::UnknownTopicOrPartition,
-            Code::None
+            ErrorCode::GroupSubscribedToTopic,
+            ErrorCode::UnknownTopicOrPartition,
+            ErrorCode::None
         ]
     );
     let unknown = OffsetDeleteRequest {
