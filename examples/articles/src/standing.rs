@@ -132,22 +132,30 @@ pub struct Standing {
     pub article: Option<Article>,
     /// Empty for an article that stays.
     pub repeats: BTreeSet<ArticleId>,
+    /// Whether the latest change made a difference to what is published: most verdicts confirm what was known.
+    pub news: bool,
 }
 
 impl Standing {
     /// Takes in a change.
     pub fn apply(&mut self, change: Change) {
-        match change {
-            Change::Article(article) => self.article = Some(article),
-            Change::Verdict(Verdict {
-                senior,
-                duplicate: true,
-            }) => drop(self.repeats.insert(senior)),
-            Change::Verdict(Verdict {
-                senior,
-                duplicate: false,
-            }) => drop(self.repeats.remove(&senior)),
-        }
+        let before = self.repeats.is_empty();
+        let other_text = match change {
+            Change::Article(article) => {
+                let other = self.article.as_ref() != Some(&article);
+                self.article = Some(article);
+                other
+            }
+            Change::Verdict(Verdict { senior, duplicate }) => {
+                let _ = if duplicate {
+                    self.repeats.insert(senior)
+                } else {
+                    self.repeats.remove(&senior)
+                };
+                false
+            }
+        };
+        self.news = self.article.is_some() && (other_text || before != self.repeats.is_empty());
     }
 
     /// The article, unless it repeats another.
@@ -240,7 +248,9 @@ mod tests {
         standing.apply(Change::Article(article("a", 1, "text")));
         assert_eq!(standing.clone().published(), None);
         standing.apply(verdict(true));
+        assert!(!standing.news);
         standing.apply(verdict(false));
+        assert!(standing.news);
         assert_eq!(standing.published(), Some(article("a", 1, "text")));
     }
 }

@@ -11,7 +11,7 @@ use crate::clean::clean;
 use crate::matcher::Matcher;
 use crate::model::{Article, ArticleId};
 use crate::progress::Progress;
-use crate::standing::{Change, Comparison, Versions};
+use crate::standing::{Change, Comparison, Standing, Versions};
 use crate::topics::{
     APPLICATION, ARTICLES, BUCKETS, CLICKS, DEAD_LETTERS, PARTITIONS, PROFILES, RAW_ITEMS, RECOMMENDATIONS,
     RECOMMENDED, ROUNDS, STANDINGS, VERSIONS,
@@ -95,7 +95,7 @@ fn publish(
         .group_by_key()
         .aggregate(&STANDINGS, |_id, change, standing| standing.apply(change))
         .to_stream()
-        .map_values(|standing| standing.and_then(|standing| standing.published()))
+        .flat_map_values(|standing| standing.filter(|standing| standing.news).map(Standing::published))
         .peek(move |_id, article| progress.standing_changed(article.is_some()))
         .to(&ARTICLES);
 }
