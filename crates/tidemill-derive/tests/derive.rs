@@ -6,7 +6,10 @@ use tidemill_derive::Data;
 
 fn bytes_of(value: &impl Data) -> Vec<u8> {
     let mut out = Vec::new();
-    assert_eq!(value.encode(&mut out).expect("the value can be written"), Presence::Value);
+    assert_eq!(
+        value.encode(&mut out).expect("the value can be written"),
+        Presence::Value
+    );
     out
 }
 

@@ -1,3 +1,5 @@
+//! The built-in formats, byte for byte, and what they refuse.
+
 use proptest::prelude::*;
 
 use super::*;

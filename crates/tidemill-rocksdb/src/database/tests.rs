@@ -1,3 +1,5 @@
+//! The database conforms, survives, and says what is wrong with its files.
+
 #![allow(clippy::disallowed_methods, reason = "tests break files on purpose")]
 
 use std::fs;

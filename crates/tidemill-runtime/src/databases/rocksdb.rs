@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidemill_rocksdb::{MemoryBudget, RocksDb};
+use tidemill_rocksdb::{MemoryBudget, OpenError, RocksDb};
 use tidemill_store::ByteStore;
 use tidemill_streams::TaskId;
 
@@ -31,15 +31,48 @@ impl Engine {
         task: TaskId,
         stores: &[String],
     ) -> Result<Arc<dyn ByteStore>, RunError> {
-        let failed = |error: tidemill_rocksdb::OpenError| {
-            let reason = error.to_string();
-            RunError::State {
-                task: task.to_string(),
-                reason,
-            }
+        let failed = |reason: String| RunError::State {
+            task: task.to_string(),
+            reason,
         };
-        Ok(Arc::new(
-            RocksDb::open(path, stores, &self.budget).map_err(failed)?,
-        ))
+        let opened = match RocksDb::open(path, stores, &self.budget) {
+            Err(error @ OpenError::Corrupt { .. }) => {
+                tracing::warn!("{error}: that is done now, and task {task} restored from its changelogs");
+                std::fs::remove_dir_all(path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
+                RocksDb::open(path, stores, &self.budget)
+            }
+            opened => opened,
+        };
+        Ok(Arc::new(opened.map_err(|error| failed(error.to_string()))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_store::{Family, WriteOp};
+
+    use super::*;
+
+    #[test]
+    fn a_corrupt_database_is_deleted_and_starts_empty_for_its_changelogs() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::new(Some(16 << 20));
+        let task = TaskId {
+            subtopology: 0,
+            partition: 1,
+        };
+        let names = ["counts".to_owned()];
+        let (family, key) = (Family::of_store(0), &b"k"[..]);
+        let database = engine.open(dir.path(), task, &names).unwrap();
+        let put = WriteOp::Put {
+            family,
+            key,
+            value: b"v",
+        };
+        database.write(&mut [put].into_iter()).unwrap();
+        drop(database);
+        std::fs::write(dir.path().join("CURRENT"), "no manifest\n").unwrap();
+        let database = engine.open(dir.path(), task, &names).unwrap();
+        assert!(!database.get(family, key, &mut Vec::new()).unwrap());
     }
 }

@@ -1,3 +1,5 @@
+//! What the overlay keeps, counts and lets go.
+
 use super::*;
 
 const NO_HEADERS: Headers = Headers::new();

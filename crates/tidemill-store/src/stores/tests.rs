@@ -1,3 +1,5 @@
+//! Stores together: changelog, commit, discard, restore; and key-value stores against a plain map.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

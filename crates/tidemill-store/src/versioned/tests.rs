@@ -1,3 +1,5 @@
+//! The versioned store, and against all versions ever put.
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;

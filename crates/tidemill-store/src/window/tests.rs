@@ -1,3 +1,5 @@
+//! The window store, and against a plain map that forgets.
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
