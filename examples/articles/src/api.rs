@@ -20,6 +20,7 @@ use tidemill::runtime::StoreQuery;
 use tokio::net::TcpListener;
 
 use crate::matcher::Matcher;
+use crate::matching::rounded;
 use crate::model::{Article, ArticleId, ReaderId, Recommendations};
 use crate::standing::Standing;
 use crate::topics::{RECOMMENDED, STANDINGS};
@@ -83,7 +84,7 @@ async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer 
     else {
         return Err(not_found(format!("the index has no article {id}")));
     };
-    let line = |(article, score): &(&Article, f32)| json!({ "article": article.id, "title": article.title, "url": article.url, "score": score });
+    let line = |(article, score): &(&Article, f32)| json!({ "article": article.id, "title": article.title, "url": article.url, "score": rounded(*score) });
     Ok(Json(
         json!({ "article": id, "similar": found.iter().map(line).collect::<Vec<_>>() }),
     ))

@@ -111,12 +111,17 @@ impl Catalogue {
             article: article.id.clone(),
             title: article.title.clone(),
             url: article.url.clone(),
-            score: (score * 1e4).round() / 1e4,
+            score: rounded(score),
         };
         Recommendations {
             items: ranked.into_iter().map(line).collect(),
         }
     }
+}
+
+/// A score as it is shown: four digits, the same everywhere.
+pub fn rounded(score: f32) -> f64 {
+    (f64::from(score) * 1e4).round() / 1e4
 }
 
 #[cfg(test)]

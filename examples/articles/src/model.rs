@@ -215,7 +215,7 @@ pub struct Recommendation {
     /// Its address.
     pub url: String,
     /// How well it matches, rounded so that the list prints the same everywhere.
-    pub score: f32,
+    pub score: f64,
 }
 
 /// What a reader should see next, best first.

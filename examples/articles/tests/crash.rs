@@ -1,5 +1,10 @@
 //! A run that is killed in every stage and started again ends with the recommendations of an undisturbed run.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy does not take for tests"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,5 +1,10 @@
 //! The topology in virtual time: whatever the order of arrival, the same articles and recommendations.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy does not take for tests"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
