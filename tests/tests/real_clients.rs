@@ -84,7 +84,8 @@ impl Server {
     fn create_topic(&self, name: &str, partitions: i32) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let created = admin.create_topics(&[topic], &AdminOptions::new());
+        let (topics, options) = ([topic], AdminOptions::new());
+        let created = admin.create_topics(&topics, &options);
         let results = self.runtime.block_on(created).unwrap();
         assert_eq!(results, vec![Ok(name.to_owned())]);
     }
@@ -127,7 +128,7 @@ impl ProducerContext for Deliveries {
         let delivery = match result {
             Ok(record) => Ok((
                 (record.partition(), record.offset()),
-                text(record.payload()).unwrap(),
+                text(record.payload()).unwrap_or_default(),
             )),
             Err((error, _)) => Err(error.rdkafka_error_code().unwrap()),
         };
