@@ -26,9 +26,9 @@ fn producer(bootstrap: &str, settings: &[(&str, &str)]) -> FutureProducer {
     config
         .set("reconnect.backoff.ms", "10")
         .set("retry.backoff.ms", "10");
-    settings
-        .iter()
-        .for_each(|(name, value)| drop(config.set(*name, *value)));
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
     config.create().unwrap()
 }
 
