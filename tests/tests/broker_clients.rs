@@ -1,6 +1,10 @@
 //! Our broker and librdkafka: what real programs do all day.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
