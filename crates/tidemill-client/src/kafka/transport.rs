@@ -87,11 +87,11 @@ fn producer_defaults() -> Vec<(&'static str, String)> {
 impl KafkaTransport {
     fn reader_settings(&self, name: &str) -> Settings {
         const RESTORE_QUEUE_BYTES: usize = 8 << 20;
-        let mut settings = layered(
-            &self.settings,
-            "consumer.",
-            &consumer_defaults(RESTORE_QUEUE_BYTES),
-        );
+        let mut defaults = consumer_defaults(RESTORE_QUEUE_BYTES);
+        // Changelog records are small, and each message costs librdkafka hundreds of bytes that the bound above does
+        // not count.
+        defaults.push(("queued.min.messages", "50000".into()));
+        let mut settings = layered(&self.settings, "consumer.", &defaults);
         // A group's name is asked for even where no group is joined; nothing is committed under it.
         settings.insert("group.id".into(), format!("{name}-reader"));
         settings.insert("client.id".into(), name.into());
