@@ -49,16 +49,45 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         figures(&server, options)?
     };
     let mut table = Table::default();
-    table.rates("produce, 200 bytes, acks=1, records/s", ours.produce, peers.produce);
-    table.costs("produce, broker CPU", ours.produce_cpu_per_gb, peers.produce_cpu_per_gb, "s/GB");
+    table.rates(
+        "produce, 200 bytes, acks=1, records/s",
+        ours.produce,
+        peers.produce,
+    );
+    table.costs(
+        "produce, broker CPU",
+        ours.produce_cpu_per_gb,
+        peers.produce_cpu_per_gb,
+        "s/GB",
+    );
     table.rates("consume, records/s", ours.consume, peers.consume);
-    table.costs("consume, broker CPU", ours.consume_cpu_per_gb, peers.consume_cpu_per_gb, "s/GB");
-    table.costs("resident memory after it", ours.resident_mb, peers.resident_mb, "MB");
+    table.costs(
+        "consume, broker CPU",
+        ours.consume_cpu_per_gb,
+        peers.consume_cpu_per_gb,
+        "s/GB",
+    );
+    table.costs(
+        "resident memory after it",
+        ours.resident_mb,
+        peers.resident_mb,
+        "MB",
+    );
     for (place, acks) in ["1", "all"].iter().enumerate() {
         let (our, peer) = (ours.latency.get(place), peers.latency.get(place));
         let (our, peer) = our.zip(peer).context("both were measured")?;
-        table.costs(&format!("end to end, acks={acks}, mean"), our.mean_ms, peer.mean_ms, "ms");
-        table.costs(&format!("end to end, acks={acks}, p99"), our.p99_ms, peer.p99_ms, "ms");
+        table.costs(
+            &format!("end to end, acks={acks}, mean"),
+            our.mean_ms,
+            peer.mean_ms,
+            "ms",
+        );
+        table.costs(
+            &format!("end to end, acks={acks}, p99"),
+            our.p99_ms,
+            peer.p99_ms,
+            "ms",
+        );
     }
     ready::measure(&mut table)?;
     println!("\n{}", table.markdown("Tidemill", "Apache Kafka"));
@@ -76,7 +105,10 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
         let between = usage(server.pid)?.cpu_seconds;
         let read = consume_round(server, &topic, options.records)?;
         let after = usage(server.pid)?.cpu_seconds;
-        eprintln!("{} round {round}: produce {sent:.0}/s, consume {read:.0}/s", server.name);
+        eprintln!(
+            "{} round {round}: produce {sent:.0}/s, consume {read:.0}/s",
+            server.name
+        );
         if round > 0 {
             produce.push(sent);
             consume.push(read);
@@ -96,8 +128,15 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
 }
 
 fn create(server: &Server, topic: &str) -> Result<()> {
-    let arguments =
-        ["--bootstrap-server", &server.address, "--create", "--topic", topic, "--partitions", "3"];
+    let arguments = [
+        "--bootstrap-server",
+        &server.address,
+        "--create",
+        "--topic",
+        topic,
+        "--partitions",
+        "3",
+    ];
     tool("org.apache.kafka.tools.TopicCommand", &arguments).map(drop)
 }
 
@@ -121,8 +160,14 @@ fn produce_round(server: &Server, topic: &str, records: u64) -> Result<f64> {
         ],
     )?;
     // "5000000 records sent, 1000000.0 records/sec (190.7 MB/sec), ..."; the last line sums up.
-    let line = printed.lines().rfind(|line| line.contains("records sent")).context("no summary")?;
-    let rate = line.split("records sent, ").nth(1).and_then(|rest| rest.split(' ').next());
+    let line = printed
+        .lines()
+        .rfind(|line| line.contains("records sent"))
+        .context("no summary")?;
+    let rate = line
+        .split("records sent, ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
     Ok(rate.context("no rate")?.replace(',', ".").parse()?)
 }
 
@@ -144,7 +189,10 @@ fn consume_round(server: &Server, topic: &str, records: u64) -> Result<f64> {
     )?;
     // A comma-separated line after its header; the fetch's own rate is the last column: it leaves out
     // the time in which the group forms.
-    let line = printed.lines().rfind(|line| line.starts_with("20")).context("no figures")?;
+    let line = printed
+        .lines()
+        .rfind(|line| line.starts_with("20"))
+        .context("no figures")?;
     Ok(line.rsplit(", ").next().context("no rate")?.trim().parse()?)
 }
 
@@ -153,13 +201,22 @@ fn latency(server: &Server, acks: &str, options: &Options) -> Result<Latency> {
     let count = options.latency_records.to_string();
     let printed = tool(
         "org.apache.kafka.tools.EndToEndLatency",
-        &[&server.address, &topic, &count, acks, &RECORD_BYTES.to_string(),
-        ],
+        &[&server.address, &topic, &count, acks, &RECORD_BYTES.to_string()],
     )?;
     let after = |mark: &str| -> Result<f64> {
-        let rest = printed.rsplit_once(mark).with_context(|| format!("no {mark} in: {printed}"))?.1;
-        let number: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        let rest = printed
+            .rsplit_once(mark)
+            .with_context(|| format!("no {mark} in: {printed}"))?
+            .1;
+        let number: String = rest
+            .trim_start()
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || *c == '.')
+            .collect();
         Ok(number.parse()?)
     };
-    Ok(Latency { mean_ms: after("Avg latency:")?, p99_ms: after("99th =")? })
+    Ok(Latency {
+        mean_ms: after("Avg latency:")?,
+        p99_ms: after("99th =")?,
+    })
 }

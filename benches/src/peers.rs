@@ -44,19 +44,31 @@ impl Server {
             .context("`tidemill` could not be started")?;
         let output = child.stdout.take().context("the broker's output is a pipe")?;
         let address = announced(BufReader::new(output))?;
-        Ok(Self { name: "tidemill", address, pid: child.id(), kind: Kind::Tidemill { child, _data: data } })
+        Ok(Self {
+            name: "tidemill",
+            address,
+            pid: child.id(),
+            kind: Kind::Tidemill { child, _data: data },
+        })
     }
 
     /// Starts one Apache Kafka node with `benches/peers/kafka.sh`.
     pub(crate) fn kafka() -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let address = script("kafka.sh", &["start", &port.to_string()])?.trim().to_owned();
+        let address = script("kafka.sh", &["start", &port.to_string()])?
+            .trim()
+            .to_owned();
         let folder = std::env::var_os("PEERS_DIR").map_or_else(
             || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/peers"),
             PathBuf::from,
         );
         let pid = std::fs::read_to_string(folder.join("pid")).context("Kafka's process id")?;
-        Ok(Self { name: "kafka", address, pid: pid.trim().parse()?, kind: Kind::Kafka })
+        Ok(Self {
+            name: "kafka",
+            address,
+            pid: pid.trim().parse()?,
+            kind: Kind::Kafka,
+        })
     }
 }
 
@@ -81,7 +93,10 @@ impl Drop for Server {
 pub(crate) fn binary() -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("tidemill");
     if !path.exists() {
-        bail!("{} is missing: cargo build --release -p tidemill-cli", path.display());
+        bail!(
+            "{} is missing: cargo build --release -p tidemill-cli",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -107,7 +122,12 @@ pub(crate) fn script(name: &str, arguments: &[&str]) -> Result<String> {
         .output()
         .with_context(|| format!("{} could not be started", path.display()))?;
     if !output.status.success() {
-        bail!("{} {} failed: {}", path.display(), arguments.join(" "), output.status);
+        bail!(
+            "{} {} failed: {}",
+            path.display(),
+            arguments.join(" "),
+            output.status
+        );
     }
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -15,13 +15,26 @@ pub(crate) fn usage(pid: u32) -> Result<Usage> {
         .with_context(|| format!("process {pid} is gone"))?;
     // The command's name may hold blanks; the fields after its closing bracket do not. utime and stime
     // are the 12th and 13th of those, in ticks of 1/100 s (USER_HZ on every Linux that Rust runs on).
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').context("a stat line without a name")?.1.split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .context("a stat line without a name")?
+        .1
+        .split_whitespace()
+        .collect();
     let ticks = |place: usize| -> Result<f64> {
-        Ok(fields.get(place).context("a stat line that is too short")?.parse::<f64>()?)
+        Ok(fields
+            .get(place)
+            .context("a stat line that is too short")?
+            .parse::<f64>()?)
     };
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or("0 kB");
     let kilobytes: u64 = resident.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(Usage { cpu_seconds: (ticks(11)? + ticks(12)?) / 100.0, resident_bytes: kilobytes * 1024 })
+    Ok(Usage {
+        cpu_seconds: (ticks(11)? + ticks(12)?) / 100.0,
+        resident_bytes: kilobytes * 1024,
+    })
 }

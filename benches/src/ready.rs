@@ -17,22 +17,43 @@ const STARTS: usize = 20;
 /// Adds the two start times to the table, beside the limits they are held against.
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
     let process = median((0..STARTS).map(|_| standalone_ms()).collect::<Result<_>>()?);
-    table.row("process start to first Metadata", format!("{process:.1} ms"), "50 ms wanted".to_owned(), held(process, 50.0));
+    table.row(
+        "process start to first Metadata",
+        format!("{process:.1} ms"),
+        "50 ms wanted".to_owned(),
+        held(process, 50.0),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let embedded = median((0..STARTS).map(|_| embedded_ms(&runtime)).collect::<Result<_>>()?);
-    table.row("`Broker::start` in a process", format!("{embedded:.1} ms"), "10 ms wanted".to_owned(), held(embedded, 10.0));
+    let embedded = median(
+        (0..STARTS)
+            .map(|_| embedded_ms(&runtime))
+            .collect::<Result<_>>()?,
+    );
+    table.row(
+        "`Broker::start` in a process",
+        format!("{embedded:.1} ms"),
+        "10 ms wanted".to_owned(),
+        held(embedded, 10.0),
+    );
     Ok(())
 }
 
 fn held(measured: f64, limit: f64) -> String {
-    if measured <= limit { "held".to_owned() } else { format!("missed by {:.1} ms", measured - limit) }
+    if measured <= limit {
+        "held".to_owned()
+    } else {
+        format!("missed by {:.1} ms", measured - limit)
+    }
 }
 
 fn standalone_ms() -> Result<f64> {
     let data = tempfile::tempdir()?;
     let file = data.path().join("server.properties");
     let logs = data.path().join("logs");
-    std::fs::write(&file, format!("listeners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\n", logs.display()))?;
+    std::fs::write(
+        &file,
+        format!("listeners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\n", logs.display()),
+    )?;
     let begin = Instant::now();
     let mut child = Command::new(binary()?)
         .args(["broker", "start", "--config"])
@@ -82,6 +103,9 @@ fn first_metadata(address: &str) -> Result<()> {
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length))?];
     stream.read_exact(&mut answer)?;
-    ensure!(answer.starts_with(&7_i32.to_be_bytes()), "the answer is another request's");
+    ensure!(
+        answer.starts_with(&7_i32.to_be_bytes()),
+        "the answer is another request's"
+    );
     Ok(())
 }

@@ -37,11 +37,18 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     let modes: Vec<&str> = options.modes.split_whitespace().collect();
     let mut ours_by_mode = Vec::new();
     for &mode in &modes {
-        let peer = best(options.rounds, || kafka_streams(&kafka.address, options.records, mode))?;
+        let peer = best(options.rounds, || {
+            kafka_streams(&kafka.address, options.records, mode)
+        })?;
         let ours = best(options.rounds, || tidemill(&kafka.address, options.records, mode))?;
         table.rates(&format!("{mode}, both on Kafka, records/s"), ours.rate, peer.rate);
         table.costs(&format!("{mode}, CPU"), ours.cpu_seconds, peer.cpu_seconds, "s");
-        table.costs(&format!("{mode}, resident memory"), ours.resident_mb, peer.resident_mb, "MB");
+        table.costs(
+            &format!("{mode}, resident memory"),
+            ours.resident_mb,
+            peer.resident_mb,
+            "MB",
+        );
         ours_by_mode.push((mode, peer.rate));
     }
     drop(kafka);
@@ -49,7 +56,11 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     load(&own.address, options.records)?;
     for (mode, peer_rate) in ours_by_mode {
         let ours = best(options.rounds, || tidemill(&own.address, options.records, mode))?;
-        table.rates(&format!("{mode}, ours on our broker, records/s"), ours.rate, peer_rate);
+        table.rates(
+            &format!("{mode}, ours on our broker, records/s"),
+            ours.rate,
+            peer_rate,
+        );
     }
     println!("\n{}", table.markdown("Tidemill", "Kafka Streams"));
     Ok(())
@@ -67,7 +78,10 @@ fn best(rounds: usize, mut round: impl FnMut() -> Result<Best>) -> Result<Best> 
 }
 
 fn kafka_streams(bootstrap: &str, records: u64, mode: &str) -> Result<Best> {
-    parse(&script("streams-bench.sh", &[bootstrap, &records.to_string(), mode])?, mode)
+    parse(
+        &script("streams-bench.sh", &[bootstrap, &records.to_string(), mode])?,
+        mode,
+    )
 }
 
 /// Creates the topics and writes the standard load; the script does both when they are missing.
@@ -78,7 +92,14 @@ fn load(bootstrap: &str, records: u64) -> Result<()> {
 /// Our program in a process of its own, so that its CPU seconds and memory are its own.
 fn tidemill(bootstrap: &str, records: u64, mode: &str) -> Result<Best> {
     let output = Command::new(std::env::current_exe()?)
-        .args(["run", mode, "--records", &records.to_string(), "--bootstrap", bootstrap])
+        .args([
+            "run",
+            mode,
+            "--records",
+            &records.to_string(),
+            "--bootstrap",
+            bootstrap,
+        ])
         .output()
         .context("the program could not be started")?;
     if !output.status.success() {
@@ -91,11 +112,18 @@ fn tidemill(bootstrap: &str, records: u64, mode: &str) -> Result<Best> {
 fn parse(printed: &str, mode: &str) -> Result<Best> {
     let field = |line: &str, name: &str| -> Option<f64> {
         let rest = line.split_once(&format!("{name}="))?.1;
-        rest.split(|c: char| !c.is_ascii_digit() && c != '.').next()?.parse().ok()
+        rest.split(|c: char| !c.is_ascii_digit() && c != '.')
+            .next()?
+            .parse()
+            .ok()
     };
     let line = |wanted: &str| printed.lines().find(|line| line.contains(wanted));
     let whole = line("cpu=").with_context(|| format!("{mode} printed no figures: {printed}"))?;
-    let rate_line = if mode == "restore" { line("restore records=").unwrap_or(whole) } else { whole };
+    let rate_line = if mode == "restore" {
+        line("restore records=").unwrap_or(whole)
+    } else {
+        whole
+    };
     let rate = field(rate_line, "rate").context("no rate")?;
     eprintln!("  {}", rate_line.trim());
     Ok(Best {

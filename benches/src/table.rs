@@ -17,13 +17,23 @@ impl Table {
 
     /// Adds a row for a pair of rates: more is better.
     pub(crate) fn rates(&mut self, what: &str, ours: f64, peers: f64) {
-        self.row(what, thousands(ours), thousands(peers), format!("{:.2} times", ours / peers));
+        self.row(
+            what,
+            thousands(ours),
+            thousands(peers),
+            format!("{:.2} times", ours / peers),
+        );
     }
 
     /// Adds a row for a pair of costs with `digits` decimals: less is better.
     pub(crate) fn costs(&mut self, what: &str, ours: f64, peers: f64, unit: &str) {
         let text = |value: f64| format!("{value:.2} {unit}");
-        self.row(what, text(ours), text(peers), format!("{:.2} of it", ours / peers));
+        self.row(
+            what,
+            text(ours),
+            text(peers),
+            format!("{:.2} of it", ours / peers),
+        );
     }
 
     /// The whole table as Markdown.

@@ -70,7 +70,10 @@ impl Passed {
 
 /// Runs one program to its last record and prints its line.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(run_async(options))
 }
 
@@ -78,7 +81,9 @@ async fn run_async(options: &Options) -> Result<()> {
     let passed = Arc::new(Passed::default());
     let app = program(options, &passed);
     let folder = tempfile::tempdir()?;
-    let mut config = Config::new().bootstrap_servers(&options.bootstrap).state_dir(folder.path());
+    let mut config = Config::new()
+        .bootstrap_servers(&options.bootstrap)
+        .state_dir(folder.path());
     if options.mode == Mode::Restore {
         // Nearly every update reaches the changelog, as in Kafka Streams without its cache.
         config = config.set("commit.interval.ms", 40)?;
@@ -87,7 +92,11 @@ async fn run_async(options: &Options) -> Result<()> {
     let running = app.start(config.clone()).await?;
     passed.done.notified().await;
     running.stop().await?;
-    let (first, last) = passed.first.get().zip(passed.last.get()).context("no record passed")?;
+    let (first, last) = passed
+        .first
+        .get()
+        .zip(passed.last.get())
+        .context("no record passed")?;
     let rate = options.records as f64 / last.duration_since(*first).as_secs_f64();
     if options.mode == Mode::Restore {
         restore(&app, config, folder.path()).await?;
@@ -111,7 +120,9 @@ fn program(options: &Options, passed: &Arc<Passed>) -> App {
     let (passed, records) = (Arc::clone(passed), options.records);
     let events = app.stream(&EVENTS).peek(move |_, _| passed.note(records));
     match profiles {
-        Some(profiles) => events.join_table(&profiles, |_, event, profile| joined(event, &profile)).to(&JOINED),
+        Some(profiles) => events
+            .join_table(&profiles, |_, event, profile| joined(event, &profile))
+            .to(&JOINED),
         None if options.mode == Mode::Map => events.map_values(flipped).to(&MAPPED),
         None => events.group_by_key().count(&COUNTS).to_stream().to(&COUNTED),
     }
@@ -155,12 +166,18 @@ async fn restore(app: &App, config: Config, folder: &Path) -> Result<()> {
         })
         .start()
         .await?;
-    running.ready().await.map_err(|state| anyhow!("it went to {state:?} instead of running"))?;
+    running
+        .ready()
+        .await
+        .map_err(|state| anyhow!("it went to {state:?} instead of running"))?;
     running.stop().await?;
     let replay = replay.lock().expect("nobody panics with it");
     let (begin, end) = replay.begin.zip(replay.end).context("nothing was restored")?;
     let seconds = end.duration_since(begin).as_secs_f64();
     let rate = replay.records as f64 / seconds;
-    println!("tidemill restore records={} seconds={seconds:.2} rate={rate:.0}/s", replay.records);
+    println!(
+        "tidemill restore records={} seconds={seconds:.2} rate={rate:.0}/s",
+        replay.records
+    );
     Ok(())
 }
