@@ -1,5 +1,11 @@
 //! Producing and consuming with a real client: compressions, headers, restarts, many partitions, refusals.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
