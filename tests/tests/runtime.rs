@@ -1,5 +1,7 @@
 //! Programs on the runtime, over librdkafka, against a broker in this process.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

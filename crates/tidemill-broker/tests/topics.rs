@@ -390,6 +390,46 @@ async fn a_lost_metadata_log_does_not_lose_the_records() {
     );
 }
 
+/// A request that changes settings of topic `t`, each by a name, an operation and a value.
+fn alter(changes: &[(&str, i8, Option<&str>)]) -> IncrementalAlterConfigsRequest {
+    let configs = changes.iter().map(|(name, operation, value)| AlterableConfig {
+        name: (*name).into(),
+        config_operation: *operation,
+        value: value.map(Into::into),
+    });
+    let resource = AlterConfigsResource {
+        resource_type: 2,
+        resource_name: "t".into(),
+        configs: configs.collect(),
+    };
+    IncrementalAlterConfigsRequest {
+        resources: vec![resource],
+        validate_only: false,
+    }
+}
+
+/// The settings of topic `t` that are its own, not the broker's.
+async fn own_settings(client: &mut Client) -> Vec<(String, String)> {
+    let resource = DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: "t".into(),
+        configuration_keys: None,
+    };
+    let describe = DescribeConfigsRequest {
+        resources: vec![resource],
+        ..Default::default()
+    };
+    let result = client.call(&describe, 4).await.results[0].clone();
+    let own = result.configs.iter().filter(|config| config.config_source == 1);
+    own.map(|config| {
+        (
+            config.name.to_string(),
+            config.value.as_deref().unwrap().to_string(),
+        )
+    })
+    .collect()
+}
+
 #[tokio::test]
 async fn settings_are_altered_one_by_one_and_all_or_none() {
     let dir = tempfile::tempdir().unwrap();
@@ -397,23 +437,6 @@ async fn settings_are_altered_one_by_one_and_all_or_none() {
     let broker = Broker::start(config.clone()).await.unwrap();
     let mut client = Client::connect(&broker).await;
     client.create("t", 1, &[("retention.ms", "5")]).await;
-    let alter = |changes: &[(&str, i8, Option<&str>)]| {
-        let configs = changes.iter().map(|(name, operation, value)| AlterableConfig {
-            name: (*name).into(),
-            config_operation: *operation,
-            value: value.map(Into::into),
-        });
-        let configs = configs.collect();
-        let resource = AlterConfigsResource {
-            resource_type: 2,
-            resource_name: "t".into(),
-            configs,
-        };
-        IncrementalAlterConfigsRequest {
-            resources: vec![resource],
-            validate_only: false,
-        }
-    };
     let (set, delete, append, subtract) = (0, 1, 2, 3);
     let good = alter(&[
         ("retention.ms", delete, None),
@@ -453,31 +476,11 @@ async fn settings_are_altered_one_by_one_and_all_or_none() {
     broker.abandon().await;
     let broker = Broker::start(config).await.unwrap();
     let mut client = Client::connect(&broker).await;
-    let resource = DescribeConfigsResource {
-        resource_type: 2,
-        resource_name: "t".into(),
-        configuration_keys: None,
-    };
-    let describe = DescribeConfigsRequest {
-        resources: vec![resource],
-        ..Default::default()
-    };
-    let result = client.call(&describe, 4).await.results[0].clone();
-    let set: Vec<_> = result
-        .configs
-        .iter()
-        .filter(|config| config.config_source == 1)
-        .collect();
-    let set: Vec<_> = set
-        .iter()
-        .map(|config| (config.name.to_string(), config.value.as_deref().unwrap()))
-        .collect();
+    let own = own_settings(&mut client).await;
+    let wanted = [("cleanup.policy", "compact"), ("max.message.bytes", "100")];
     assert_eq!(
-        set,
-        [
-            ("cleanup.policy".to_string(), "compact"),
-            ("max.message.bytes".to_string(), "100")
-        ]
+        own,
+        wanted.map(|(name, value)| (name.to_string(), value.to_string()))
     );
 }
 
