@@ -62,7 +62,7 @@ impl Program {
             "table" => Made::Table(self.table_source(op)?),
             "to" => return self.sink(op),
             "to_stream" => Made::Stream(self.table(op.parent()?)?.to_stream()),
-            "to_table" => self.to_table(op)?,
+            "to_table" => self.table_of_stream(op)?,
             "filter" | "filter_not" => self.filter(op)?,
             "map_values" => self.map_values(op)?,
             "map" | "flat_map" | "flat_map_values" | "select_key" | "merge" | "repartition" => {
@@ -133,7 +133,7 @@ impl Program {
         Ok(())
     }
 
-    fn to_table(&mut self, op: &Op) -> Result<Made> {
+    fn table_of_stream(&mut self, op: &Op) -> Result<Made> {
         let store = self.materialized(op);
         Ok(Made::Table(
             self.stream(op.parent()?)?.to_table_with_deletes(store),
