@@ -434,11 +434,11 @@ mod tests {
     #[test]
     fn null_stays_null_but_for_default_and_const() {
         assert_eq!(
-            value_function(&json!(["append", "!"])).unwrap()(&None, &None),
+            value_function(&json!(["append", "!"])).expect("a known function")(&None, &None),
             None
         );
         assert_eq!(
-            value_function(&json!(["default", "d"])).unwrap()(&None, &None),
+            value_function(&json!(["default", "d"])).expect("a known function")(&None, &None),
             text("d")
         );
     }
