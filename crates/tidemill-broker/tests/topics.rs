@@ -19,7 +19,9 @@ use tidemill_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsR
 use tidemill_protocol::messages::describe_cluster::DescribeClusterRequest;
 use tidemill_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use tidemill_protocol::messages::describe_log_dirs::DescribeLogDirsRequest;
-use tidemill_protocol::messages::describe_topic_partitions::DescribeTopicPartitionsRequest;
+use tidemill_protocol::messages::describe_topic_partitions::{
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponsePartition,
+};
 use tidemill_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -550,6 +552,11 @@ async fn partitions_are_described_in_pages() {
         let page = client.call(&request, 0).await;
         for topic in &page.topics {
             let name = topic.name.as_ref().unwrap();
+            // Java's admin client fails on a null list of eligible leaders.
+            let lists = |one: &DescribeTopicPartitionsResponsePartition| {
+                one.eligible_leader_replicas.is_some() && one.last_known_elr.is_some()
+            };
+            assert!(topic.partitions.iter().all(lists));
             seen.extend(
                 topic
                     .partitions

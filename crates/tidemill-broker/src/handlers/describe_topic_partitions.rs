@@ -91,6 +91,9 @@ fn describe(
             leader_epoch: LEADER_EPOCH.0,
             replica_nodes: vec![node],
             isr_nodes: vec![node],
+            // The schema lets these be null, but Java's admin client walks them without asking.
+            eligible_leader_replicas: Some(Vec::new()),
+            last_known_elr: Some(Vec::new()),
             ..Default::default()
         }
     });
