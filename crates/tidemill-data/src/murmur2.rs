@@ -31,6 +31,7 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
 #[must_use]
 pub fn partition_for_key(key: &[u8], partitions: i32) -> i32 {
     assert!(partitions > 0, "a topic has at least one partition");
+    // The sign bit is cleared, not negated: that is what "toPositive" means in Kafka.
     (murmur2(key) & 0x7fff_ffff) as i32 % partitions
 }
 
@@ -57,5 +58,13 @@ mod tests {
     #[test]
     fn partitions_are_never_negative() {
         assert_eq!(partition_for_key(b"21", 10), (-973932308_i32 & 0x7fff_ffff) % 10);
+    }
+
+    #[test]
+    fn partitions_stay_in_range() {
+        for key in 0u32..1000 {
+            let partition = partition_for_key(&key.to_be_bytes(), 7);
+            assert!((0..7).contains(&partition));
+        }
     }
 }

@@ -23,7 +23,6 @@
 pub mod batch;
 pub mod compression;
 pub mod messages;
-pub mod partitioner;
 
 mod api_key;
 mod error_code;
