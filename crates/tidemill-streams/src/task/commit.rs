@@ -1,0 +1,81 @@
+//! The two steps of a commit: what has to be written, and the state made durable after it was.
+
+use tidemill_store::ChangelogPosition;
+
+use super::Task;
+use crate::{
+    Outputs, TaskError,
+    outputs::{OutputRecord, OutputTopic, PartitionChoice},
+};
+
+/// What a commit covers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// For each input topic that was read since the last commit, the offset of the next record.
+    pub offsets: Vec<(String, i64)>,
+}
+
+impl Task {
+    /// Bytes of state written since the last commit.
+    #[must_use]
+    pub fn dirty_bytes(&self) -> usize {
+        self.ctx.stores.dirty_bytes()
+    }
+
+    /// Whether there is anything to commit.
+    #[must_use]
+    pub fn needs_commit(&self) -> bool {
+        self.uncommitted.iter().any(Option::is_some) || self.ctx.stores.is_dirty()
+    }
+
+    /// What a commit has to write: one changelog record per changed key is appended, and the offsets are given. It
+    /// changes nothing; [`committed`](Self::committed) does, after all of it was written.
+    pub fn prepare_commit(&self, changelog: &mut Outputs) -> Commit {
+        self.ctx.stores.changelog(&mut |id, record| {
+            let Some((_, topic)) = self.changelogs.iter().find(|(known, _)| *known == id) else {
+                return;
+            };
+            changelog.push(OutputRecord {
+                topic: OutputTopic::Named(topic),
+                partition: PartitionChoice::Fixed(self.id.partition),
+                key: Some(record.key),
+                value: record.value,
+                timestamp: record.timestamp,
+                headers: record.headers,
+            });
+        });
+        let names = self
+            .ctx
+            .topology
+            .topics()
+            .iter()
+            .zip(&self.uncommitted)
+            .enumerate();
+        let looped = |at: usize| self.ctx.loops.get(at) == Some(&true);
+        let offsets = names
+            .filter(|(at, _)| !looped(*at))
+            .filter_map(|(_, (name, next))| next.map(|next| (name.clone(), next)))
+            .collect();
+        Commit { offsets }
+    }
+
+    /// Makes the state durable, in one atomic write, together with the changelog positions it now corresponds to.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing is.
+    pub fn committed(&mut self, positions: &[(String, ChangelogPosition)]) -> Result<(), TaskError> {
+        let mut ids = Vec::with_capacity(positions.len());
+        for (changelog, position) in positions {
+            ids.push((self.changelog_store(changelog)?, *position));
+        }
+        self.ctx.stores.commit(&ids)?;
+        self.uncommitted.fill(None);
+        Ok(())
+    }
+
+    /// Forgets everything since the last commit that is not in the database, as after an aborted transaction.
+    pub fn discard(&mut self) {
+        self.ctx.stores.discard();
+        self.uncommitted.fill(None);
+    }
+}

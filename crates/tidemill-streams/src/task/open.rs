@@ -1,0 +1,136 @@
+//! A task made: its stores opened, its operators' state made, its schedules started.
+
+use std::sync::Arc;
+
+use tidemill_data::Timestamp;
+use tidemill_store::{ByteStore, StateStores};
+
+use super::{Task, TaskConfig, TaskId};
+use crate::{
+    Outputs, TaskError, TopicRole, Topology, context::Context, punctuation::Schedules, queues::Queues,
+};
+
+/// How much of the topology a task runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// One subtopology; repartition topics are on the cluster, also those that the subtopology reads itself.
+    Part,
+    /// All subtopologies, with the repartition topics inside the task.
+    Whole,
+}
+
+impl Task {
+    /// A task of one subtopology. Its database has the families of [`Topology::store_specs`].
+    ///
+    /// # Errors
+    /// When the database lacks a family or cannot be read.
+    pub fn new(
+        topology: Arc<Topology>,
+        id: TaskId,
+        base: Arc<dyn ByteStore>,
+        config: &TaskConfig,
+        now: Timestamp,
+    ) -> Result<Self, TaskError> {
+        Self::open(topology, id, Extent::Part, base, config, now)
+    }
+
+    /// All subtopologies as one task, whose repartition topics loop inside it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn whole(
+        topology: Arc<Topology>,
+        partition: i32,
+        base: Arc<dyn ByteStore>,
+        config: &TaskConfig,
+        now: Timestamp,
+    ) -> Result<Self, TaskError> {
+        Self::open(
+            topology,
+            TaskId {
+                subtopology: 0,
+                partition,
+            },
+            Extent::Whole,
+            base,
+            config,
+            now,
+        )
+    }
+
+    fn open(
+        topology: Arc<Topology>,
+        id: TaskId,
+        extent: Extent,
+        base: Arc<dyn ByteStore>,
+        config: &TaskConfig,
+        now: Timestamp,
+    ) -> Result<Self, TaskError> {
+        let parts: &[usize] = &match extent {
+            Extent::Part => vec![id.subtopology],
+            Extent::Whole => (0..topology.subtopologies().len()).collect(),
+        };
+        let stores = StateStores::open(base, &topology.store_specs(parts), &config.stores)?;
+        let all = topology.stores.iter();
+        let store_ids = all.map(|store| stores.find(&store.spec.name)).collect();
+        let chosen = || {
+            parts
+                .iter()
+                .filter_map(|part| topology.subtopologies().get(*part))
+        };
+        let changelogs = chosen()
+            .flat_map(|part| &part.changelogs)
+            .filter_map(|topic| Some((stores.find(topic.store.as_deref()?)?, topic.name.clone())))
+            .collect();
+        let runs = |node| chosen().any(|part| part.nodes.contains(&node));
+        let slots = topology
+            .slots
+            .iter()
+            .map(|(node, make)| runs(*node).then(|| make()))
+            .collect();
+        let inputs: Vec<bool> = topology
+            .topics()
+            .iter()
+            .map(|name| chosen().any(|part| part.reads(name)))
+            .collect();
+        let internal = topology
+            .topics
+            .iter()
+            .map(|topic| topic.role != TopicRole::External);
+        let loops = internal
+            .map(|internal| internal && extent == Extent::Whole)
+            .collect();
+        let topics = inputs.len();
+        let punctuated = topology.punctuated.iter();
+        let starts: Vec<_> = punctuated.filter(|(node, _)| runs(*node)).cloned().collect();
+        let mut ctx = Context {
+            partition: id.partition,
+            stores,
+            store_ids,
+            slots,
+            schedules: Schedules::default(),
+            outputs: Outputs::new(),
+            current: None,
+            stream_time: Timestamp::MIN,
+            wall_time: now,
+            dropped: 0,
+            failures: Vec::new(),
+            key: Vec::new(),
+            value: Vec::new(),
+            loops,
+            looped: Vec::new(),
+            topology,
+        };
+        for (_, punctuated) in starts {
+            punctuated.start(&mut ctx);
+        }
+        Ok(Self {
+            id,
+            ctx,
+            queues: Queues::new(topics),
+            inputs,
+            uncommitted: vec![None; topics],
+            changelogs,
+        })
+    }
+}
