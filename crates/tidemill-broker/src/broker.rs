@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tidemill_log::{FileDisk, LogDirs, LogDirsOptions, OpenError};
+use tidemill_log::{Disk, LogDirs, LogDirsOptions, OpenError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -92,7 +92,7 @@ impl Broker {
         } else {
             Durability::Synced
         };
-        let (dirs, topics) = open(&settings, &config.values, durability)?;
+        let (dirs, topics) = open(config.disk, &settings, &config.values, durability)?;
         let shared = Arc::new(Shared {
             fetch_sessions: FetchSessions::new(settings.fetch_sessions_max),
             settings,
@@ -240,6 +240,7 @@ fn join_host(host: &str, port: u16) -> String {
 }
 
 fn open(
+    disk: Arc<dyn Disk>,
     settings: &BrokerSettings,
     values: &Values,
     durability: Durability,
@@ -262,7 +263,7 @@ fn open(
         recovery_threads_per_dir: RECOVERY_THREADS_PER_DIR,
     };
     let config = |partition: &_| config_of(&image, values, partition);
-    let (dirs, reports) = LogDirs::open(Arc::new(FileDisk), options, &config, clock::now())?;
+    let (dirs, reports) = LogDirs::open(disk, options, &config, clock::now())?;
     for (partition, report) in reports.iter().filter(|(_, report)| !report.is_clean()) {
         if let Some(cut) = &report.truncated {
             tracing::warn!(%partition, offset = %cut.offset, bytes = cut.bytes, fault = %cut.fault, "a torn tail was cut off");

@@ -1,6 +1,9 @@
 //! What a broker is started with.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidemill_log::{Disk, FileDisk};
 
 use crate::settings::{
     BrokerSettings, ListenerError, PropertiesError, SettingError, Values, parse_properties,
@@ -14,6 +17,7 @@ pub struct BrokerConfig {
     pub(crate) values: Values,
     pub(crate) data: DataDir,
     pub(crate) warnings: Vec<SettingError>,
+    pub(crate) disk: Arc<dyn Disk>,
 }
 
 /// Where a broker's data lies.
@@ -71,6 +75,7 @@ impl BrokerConfig {
             values,
             data: DataDir::Temporary,
             warnings: Vec::new(),
+            disk: Arc::new(FileDisk),
         }
     }
 
@@ -80,6 +85,7 @@ impl BrokerConfig {
             values: Values::default(),
             data: DataDir::Settings,
             warnings: Vec::new(),
+            disk: Arc::new(FileDisk),
         }
     }
 
@@ -105,6 +111,13 @@ impl BrokerConfig {
     /// Keeps the data in `dir`, so that a later broker finds it there.
     pub fn with_data_dir(mut self, dir: impl Into<PathBuf>) -> BrokerConfig {
         self.data = DataDir::Given(dir.into());
+        self
+    }
+
+    /// Puts partitions on `disk` instead of the file system itself: for who watches what a broker does to its files, or
+    /// makes them fail. The metadata log stays on the file system, and so must what `disk` names.
+    pub fn with_disk(mut self, disk: Arc<dyn Disk>) -> BrokerConfig {
+        self.disk = disk;
         self
     }
 

@@ -7,6 +7,8 @@
 )]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod faulty_disk;
+
 use bytes::Bytes;
 use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_protocol::batch::BatchBuilder;
