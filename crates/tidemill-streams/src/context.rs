@@ -9,6 +9,7 @@ use tidemill_store::{StateStores, StoreId};
 
 use crate::{
     Outputs, RawRecord, Topology,
+    clocks::{ClockIndex, Clocks},
     edge::Flow,
     failure::{Failure, Policy, SourceRecord, Step, TaskError, dead_letter_headers, guard},
     graph::{NodeId, SlotIndex, StoreIndex},
@@ -33,8 +34,7 @@ pub(crate) struct Context {
     pub(crate) schedules: Schedules,
     pub(crate) outputs: Outputs,
     pub(crate) current: Option<Current>,
-    /// The largest timestamp taken up.
-    pub(crate) stream_time: Timestamp,
+    pub(crate) clocks: Clocks,
     pub(crate) wall_time: Timestamp,
     pub(crate) dropped: u64,
     /// Failures that a policy other than `Fail` dealt with.
@@ -68,6 +68,23 @@ impl Context {
         if let Some(place) = self.slots.get_mut(slot.0) {
             *place = Some(state);
         }
+    }
+
+    /// The largest timestamp that the task has taken up.
+    pub(crate) fn stream_time(&self) -> Timestamp {
+        self.clocks.task()
+    }
+
+    /// An operator's own stream time: the largest timestamp it has observed.
+    #[allow(dead_code, reason = "operators with windows are the first to have clocks")]
+    pub(crate) fn clock(&self, clock: ClockIndex) -> Timestamp {
+        self.clocks.operator(clock)
+    }
+
+    /// Takes a timestamp into an operator's own stream time, and gives that.
+    #[allow(dead_code, reason = "operators with windows are the first to have clocks")]
+    pub(crate) fn observe(&mut self, clock: ClockIndex, timestamp: Timestamp) -> Timestamp {
+        self.clocks.observe(clock, timestamp)
     }
 
     pub(crate) fn drop_record(&mut self) {

@@ -5,7 +5,9 @@ use std::{any::Any, fmt::Write as _, sync::Arc};
 use tidemill_data::Timestamp;
 use tidemill_store::StoreSpec;
 
-use crate::{TopicIndex, context::Context, edge::Flow, failure::Policy, punctuation::ScheduleId};
+use crate::{
+    TopicIndex, clocks::ClockIndex, context::Context, edge::Flow, failure::Policy, punctuation::ScheduleId,
+};
 
 /// Identifies an operator: its position in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +112,8 @@ pub(crate) struct Graph {
     pub(crate) sources: Vec<Source>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
+    // By clock index: whose clock it is.
+    pub(crate) clocks: Vec<NodeId>,
     // Sources whose partitions must match, because one operator needs equal keys of all of them.
     pub(crate) copartitioned: Vec<(NodeId, Vec<NodeId>)>,
     pub(crate) problems: Vec<String>,
@@ -128,6 +132,7 @@ impl Graph {
             sources: Vec::new(),
             slots: Vec::new(),
             punctuated: Vec::new(),
+            clocks: Vec::new(),
             copartitioned: Vec::new(),
             problems: Vec::new(),
             built: false,
@@ -215,6 +220,13 @@ impl Graph {
     pub(crate) fn slot(&mut self, node: NodeId, make: MakeSlot) -> SlotIndex {
         self.slots.push((node, make));
         SlotIndex(self.slots.len() - 1)
+    }
+
+    /// A stream time of the operator's own, which survives restarts.
+    #[allow(dead_code, reason = "operators with windows are the first to have clocks")]
+    pub(crate) fn clock(&mut self, node: NodeId) -> ClockIndex {
+        self.clocks.push(node);
+        ClockIndex(self.clocks.len() - 1)
     }
 
     /// The sources that reach a node without crossing a topic.

@@ -12,6 +12,7 @@
 
 mod app;
 mod builder;
+mod clocks;
 mod context;
 mod describe;
 mod edge;

@@ -16,7 +16,7 @@ use tidemill_data::Timestamp;
 use tidemill_store::{StateStores, StoreId, StoreOptions};
 
 pub use self::{commit::Commit, process::Processed, restore::Changelog};
-use crate::{Failure, TaskError, Topology, context::Context, queues::Queues};
+use crate::{Failure, TaskError, Topology, clocks::Clocks, context::Context, queues::Queues};
 
 /// Which task: a subtopology and a partition. Written `0_1`, as Kafka Streams does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,8 @@ pub struct Task {
     inputs: Vec<bool>,
     // By topic: the offset after the last record taken up, if that is not committed.
     uncommitted: Vec<Option<i64>>,
+    // The clocks as of the last commit, to go back to when work is discarded.
+    committed_clocks: Clocks,
     changelogs: Vec<(StoreId, String)>,
 }
 
@@ -94,7 +96,7 @@ impl Task {
     /// The largest timestamp of all records taken up.
     #[must_use]
     pub fn stream_time(&self) -> Timestamp {
-        self.ctx.stream_time
+        self.ctx.stream_time()
     }
 
     /// How many records operators dropped, for a null key, a null value, lateness, or by policy.

@@ -138,6 +138,7 @@ pub struct Topology {
     pub(crate) entries: Vec<Vec<(NodeId, Arc<dyn Entry>)>>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
+    pub(crate) clocks: Vec<NodeId>,
     copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
 }
 
@@ -166,6 +167,7 @@ impl Topology {
             entries: crate::physical::entries(graph),
             slots: graph.slots.clone(),
             punctuated: graph.punctuated.clone(),
+            clocks: graph.clocks.clone(),
             copartitioned: Vec::new(),
         };
         topology.copartitioned = graph
@@ -296,6 +298,11 @@ impl Topology {
 
     pub(crate) fn node_name(&self, node: NodeId) -> &str {
         self.nodes.get(node.0).map_or("", |node| &node.name)
+    }
+
+    /// The names of the operators that have clocks, by clock index.
+    pub(crate) fn clock_names(&self) -> Vec<&str> {
+        self.clocks.iter().map(|node| self.node_name(*node)).collect()
     }
 
     pub(crate) fn policy_of(&self, node: NodeId) -> &Policy {

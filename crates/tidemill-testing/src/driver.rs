@@ -29,8 +29,15 @@ pub struct TestDriver {
     now: Timestamp,
     // By topic and partition: where readers of the test, and committed tasks, stand.
     read: BTreeMap<(String, i32), usize>,
-    committed: BTreeMap<(String, i32), i64>,
+    committed: BTreeMap<(String, i32), Committed>,
     outputs: Outputs,
+}
+
+/// A committed offset with the metadata that tells the task's stream times.
+#[derive(Clone, Default)]
+struct Committed {
+    next: i64,
+    metadata: String,
 }
 
 /// How many records a task takes before others get their turn.
@@ -365,7 +372,9 @@ impl TestDriver {
             }
             let partition = task.id().partition;
             for (topic, next) in commit.offsets {
-                self.committed.insert((topic, partition), next);
+                let metadata = commit.metadata.clone();
+                self.committed
+                    .insert((topic, partition), Committed { next, metadata });
             }
             let changelogs = task.changelogs();
             let ends = changelogs
@@ -399,10 +408,11 @@ impl TestDriver {
                 let committed = self
                     .committed
                     .get(&(topic.clone(), partition))
-                    .copied()
-                    .unwrap_or(0);
+                    .cloned()
+                    .unwrap_or_default();
+                let _ = committed.metadata.is_empty() || task.resume(&committed.metadata);
                 let records = self.cluster.records(&topic, partition);
-                let from = usize::try_from(committed).unwrap_or(0);
+                let from = usize::try_from(committed.next).unwrap_or(0);
                 let again = records.get(from..).unwrap_or_default().to_vec();
                 pass(task.enqueue(&topic, again).map_err(TestError::from));
             }

@@ -76,7 +76,7 @@ impl<L: 'static, W: 'static> Forward<'_, L, W> {
     /// The largest timestamp of all records the task has taken up.
     #[must_use]
     pub fn stream_time(&self) -> Timestamp {
-        self.ctx.stream_time
+        self.ctx.stream_time()
     }
 
     /// The wall clock, as the task was last told.

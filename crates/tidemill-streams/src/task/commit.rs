@@ -13,6 +13,9 @@ use crate::{
 pub struct Commit {
     /// For each input topic that was read since the last commit, the offset of the next record.
     pub offsets: Vec<(String, i64)>,
+    /// The task's stream times, to go as metadata with each of the offsets: [`Task::resume`] takes them back. At most
+    /// 4,096 characters.
+    pub metadata: String,
 }
 
 impl Task {
@@ -56,7 +59,17 @@ impl Task {
             .filter(|(at, _)| !looped(*at))
             .filter_map(|(_, (name, next))| next.map(|next| (name.clone(), next)))
             .collect();
-        Commit { offsets }
+        let metadata = self.ctx.clocks.encode(&self.ctx.topology.clock_names());
+        Commit { offsets, metadata }
+    }
+
+    /// Takes in the metadata of a committed offset, before records flow: what was late stays late. Of several
+    /// partitions' metadata the latest times hold. `false` says that these are not a commit's, and nothing changed.
+    pub fn resume(&mut self, metadata: &str) -> bool {
+        let names = self.ctx.topology.clock_names();
+        let resumed = self.ctx.clocks.resume(&names, metadata);
+        self.committed_clocks.clone_from(&self.ctx.clocks);
+        resumed
     }
 
     /// Makes the state durable, in one atomic write, together with the changelog positions it now corresponds to.
@@ -70,12 +83,14 @@ impl Task {
         }
         self.ctx.stores.commit(&ids)?;
         self.uncommitted.fill(None);
+        self.committed_clocks.clone_from(&self.ctx.clocks);
         Ok(())
     }
 
     /// Forgets everything since the last commit that is not in the database, as after an aborted transaction.
     pub fn discard(&mut self) {
         self.ctx.stores.discard();
+        self.ctx.clocks.clone_from(&self.committed_clocks);
         self.uncommitted.fill(None);
     }
 }

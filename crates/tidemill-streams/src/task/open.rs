@@ -7,7 +7,8 @@ use tidemill_store::{ByteStore, StateStores};
 
 use super::{Task, TaskConfig, TaskId};
 use crate::{
-    Outputs, TaskError, TopicRole, Topology, context::Context, punctuation::Schedules, queues::Queues,
+    Outputs, TaskError, TopicRole, Topology, clocks::Clocks, context::Context, punctuation::Schedules,
+    queues::Queues,
 };
 
 /// How much of the topology a task runs.
@@ -111,7 +112,7 @@ impl Task {
             schedules: Schedules::default(),
             outputs: Outputs::new(),
             current: None,
-            stream_time: Timestamp::MIN,
+            clocks: Clocks::new(topology.clocks.len()),
             wall_time: now,
             dropped: 0,
             failures: Vec::new(),
@@ -124,12 +125,14 @@ impl Task {
         for (_, punctuated) in starts {
             punctuated.start(&mut ctx);
         }
+        let committed_clocks = ctx.clocks.clone();
         Ok(Self {
             id,
             ctx,
             queues: Queues::new(topics),
             inputs,
             uncommitted: vec![None; topics],
+            committed_clocks,
             changelogs,
         })
     }

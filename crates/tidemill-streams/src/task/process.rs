@@ -80,12 +80,12 @@ impl Task {
             };
             processed.records += 1;
             let (offset, timestamp) = (record.offset, record.timestamp);
-            self.ctx.stream_time = self.ctx.stream_time.max(timestamp);
+            self.ctx.clocks.observe_task(timestamp);
             self.ctx.current = Some(Current { topic, record });
             self.enter(topic)?;
             self.ctx.current = None;
             if !self.ctx.schedules.is_empty() {
-                self.punctuate(Clock::StreamTime, self.ctx.stream_time)?;
+                self.punctuate(Clock::StreamTime, self.ctx.stream_time())?;
             }
             if let Some(next) = self.uncommitted.get_mut(topic.position()) {
                 *next = Some(offset + 1);

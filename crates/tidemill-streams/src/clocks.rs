@@ -1,0 +1,202 @@
+//! The stream times of a task and of its operators, and the text in which they go with committed offsets.
+//!
+//! Lateness is judged by the largest timestamp an operator has taken in. After a restart it must know that time again,
+//! or it would take records that were late before. Changelogs cannot carry it, since their bytes are Kafka Streams'
+//! own; so it goes where Kafka Streams puts a partition's time, into the metadata of the committed offset:
+//!
+//! ```text
+//! base64 of  version = 2 (1) | stream time of the task (8)
+//!            | entries (4) | { length of the name (4) | name | time (8) } …     all big-endian
+//! ```
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tidemill_data::Timestamp;
+
+/// Identifies an operator's clock within the topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClockIndex(pub(crate) usize);
+
+/// Kafka's own format of partition time with processor metadata.
+const VERSION: u8 = 2;
+
+/// Bytes before base64: Kafka brokers keep at most 4,096 characters of metadata (`offset.metadata.max.bytes`).
+const ENCODED_BYTES_MAX: usize = 3_000;
+
+/// The largest timestamps that a task and its operators have taken in.
+#[derive(Clone, Debug)]
+pub(crate) struct Clocks {
+    task: Timestamp,
+    // By clock index.
+    operators: Vec<Timestamp>,
+}
+
+impl Clocks {
+    pub(crate) fn new(operators: usize) -> Self {
+        Self {
+            task: Timestamp::MIN,
+            operators: vec![Timestamp::MIN; operators],
+        }
+    }
+
+    /// The largest timestamp that the task has taken up.
+    pub(crate) fn task(&self) -> Timestamp {
+        self.task
+    }
+
+    pub(crate) fn observe_task(&mut self, timestamp: Timestamp) {
+        self.task = self.task.max(timestamp);
+    }
+
+    /// An operator's largest timestamp so far.
+    pub(crate) fn operator(&self, clock: ClockIndex) -> Timestamp {
+        self.operators.get(clock.0).copied().unwrap_or(Timestamp::MIN)
+    }
+
+    /// Takes a timestamp into account; the operator's largest so far, this one included.
+    pub(crate) fn observe(&mut self, clock: ClockIndex, timestamp: Timestamp) -> Timestamp {
+        let Some(time) = self.operators.get_mut(clock.0) else {
+            return timestamp;
+        };
+        *time = timestamp.max(*time);
+        *time
+    }
+
+    /// The text for a commit's offsets. Operators beyond the broker's bound on metadata are left out, last ones first.
+    pub(crate) fn encode(&self, names: &[&str]) -> String {
+        let mut entries = Vec::new();
+        let mut count = 0_u32;
+        for (name, time) in names.iter().zip(&self.operators) {
+            let bytes = 4 + name.len() + 8;
+            if *time == Timestamp::MIN || 13 + entries.len() + bytes > ENCODED_BYTES_MAX {
+                continue;
+            }
+            let len = u32::try_from(name.len()).expect("bounded by ENCODED_BYTES_MAX");
+            entries.extend_from_slice(&len.to_be_bytes());
+            entries.extend_from_slice(name.as_bytes());
+            entries.extend_from_slice(&time.millis().to_be_bytes());
+            count += 1;
+        }
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.task.millis().to_be_bytes());
+        bytes.extend_from_slice(&count.to_be_bytes());
+        bytes.extend_from_slice(&entries);
+        STANDARD.encode(bytes)
+    }
+
+    /// Takes in the times of a committed offset's metadata; clocks only go forward.
+    ///
+    /// Metadata of others, or cut short, changes nothing and gives `false`.
+    pub(crate) fn resume(&mut self, names: &[&str], metadata: &str) -> bool {
+        let Some((task, times)) = decode(metadata) else {
+            return false;
+        };
+        self.observe_task(task);
+        for (clock, name) in names.iter().enumerate() {
+            if let Some(time) = times.get(*name) {
+                let _ = self.observe(ClockIndex(clock), *time);
+            }
+        }
+        true
+    }
+}
+
+fn decode(metadata: &str) -> Option<(Timestamp, BTreeMap<String, Timestamp>)> {
+    let bytes = STANDARD.decode(metadata).ok()?;
+    let (version, mut rest) = bytes.split_first()?;
+    // Version 1 is the partition's time alone.
+    if !(1..=VERSION).contains(version) {
+        return None;
+    }
+    let task = take_time(&mut rest)?;
+    let mut times = BTreeMap::new();
+    if *version == VERSION {
+        for _ in 0..take_u32(&mut rest)? {
+            let len = usize::try_from(take_u32(&mut rest)?).ok()?;
+            let (name, after) = rest.split_at_checked(len)?;
+            rest = after;
+            times.insert(std::str::from_utf8(name).ok()?.to_owned(), take_time(&mut rest)?);
+        }
+    }
+    Some((task, times))
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u32::from_be_bytes(*head))
+}
+
+fn take_time(bytes: &mut &[u8]) -> Option<Timestamp> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(Timestamp::from_millis(i64::from_be_bytes(*head)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    #[test]
+    fn times_come_back_by_the_operators_names() {
+        let mut clocks = Clocks::new(3);
+        clocks.observe_task(at(70));
+        assert_eq!(clocks.observe(ClockIndex(0), at(50)), at(50));
+        assert_eq!(clocks.observe(ClockIndex(2), at(60)), at(60));
+        assert_eq!(clocks.observe(ClockIndex(2), at(10)), at(60));
+        let text = clocks.encode(&["a", "b", "c"]);
+        let mut again = Clocks::new(2);
+        assert!(again.resume(&["c", "new"], &text));
+        assert_eq!(
+            (
+                again.task(),
+                again.operator(ClockIndex(0)),
+                again.operator(ClockIndex(1))
+            ),
+            (at(70), at(60), Timestamp::MIN)
+        );
+    }
+
+    #[test]
+    fn kafka_streams_partition_time_is_understood() {
+        let mut clocks = Clocks::new(0);
+        assert!(clocks.resume(&[], &STANDARD.encode([1, 0, 0, 0, 0, 0, 0, 1, 0])));
+        assert_eq!(clocks.task(), at(256));
+    }
+
+    #[test]
+    fn metadata_of_others_changes_nothing() {
+        let mut clocks = Clocks::new(1);
+        let _ = clocks.observe(ClockIndex(0), at(5));
+        let whole = STANDARD.decode(clocks.encode(&["a"])).unwrap();
+        for cut in 0..whole.len() {
+            let mut fresh = Clocks::new(1);
+            let text = STANDARD.encode(whole.get(..cut).unwrap());
+            assert!(!fresh.resume(&["a"], &text), "cut at {cut}");
+            assert_eq!(fresh.operator(ClockIndex(0)), Timestamp::MIN);
+        }
+        assert!(!clocks.resume(&["a"], "not base64!"));
+        let mut lying = vec![VERSION];
+        lying.extend_from_slice(&[0; 8]);
+        lying.extend_from_slice(&u32::MAX.to_be_bytes());
+        assert!(!clocks.resume(&["a"], &STANDARD.encode(lying)));
+    }
+
+    #[test]
+    fn the_text_stays_within_what_brokers_keep() {
+        let names: Vec<String> = (0..500).map(|n| format!("KSTREAM-AGGREGATE-{n:010}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut clocks = Clocks::new(names.len());
+        for clock in 0..names.len() {
+            let _ = clocks.observe(ClockIndex(clock), at(1));
+        }
+        let text = clocks.encode(&names);
+        assert!(text.len() <= 4_096, "{} characters", text.len());
+        assert!(Clocks::new(names.len()).resume(&names, &text));
+    }
+}
