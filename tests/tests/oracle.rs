@@ -1,13 +1,16 @@
-//! The oracle's areas that are complete pass, with the state in memory and in RocksDB.
+//! The oracle's areas pass: with the state in memory, in RocksDB, and with the task restored after every third step.
 
-use tidemill_tests::oracle::{OpenStore, difference, in_memory, in_rocksdb, read_cases, run};
+use tidemill_tests::oracle::{
+    Case, OpenStore, Restarts, difference, forgets_at_restart, in_memory, in_rocksdb, read_cases, run,
+};
 
-fn check(area: &str, text: &str, open: OpenStore) {
+fn check(area: &str, text: &str, open: OpenStore, restarts: Restarts) {
     let cases = read_cases(text).expect("the checked-in cases are readable");
     assert!(cases.len() > 10, "{area} has cases");
     let complaints: Vec<String> = cases
         .iter()
-        .filter_map(|case| match run(case, open) {
+        .filter(|case: &&Case| restarts == Restarts::Never || !forgets_at_restart(case))
+        .filter_map(|case| match run(case, open, restarts) {
             Ok(outcome) => difference(case, &outcome).map(|what| format!("{}: {what}", case.name)),
             Err(error) => Some(format!("{}: {error:#}", case.name)),
         })
@@ -25,14 +28,23 @@ macro_rules! areas {
     ($($test:ident: $file:literal,)*) => {
         $(
             mod $test {
+                use super::*;
+
+                const CASES: &str = include_str!(concat!("../oracle/", $file, ".jsonl"));
+
                 #[test]
                 fn passes_in_memory() {
-                    super::check($file, include_str!(concat!("../oracle/", $file, ".jsonl")), &super::in_memory);
+                    check($file, CASES, &in_memory, Restarts::Never);
                 }
 
                 #[test]
                 fn passes_in_rocksdb() {
-                    super::check($file, include_str!(concat!("../oracle/", $file, ".jsonl")), &super::in_rocksdb);
+                    check($file, CASES, &in_rocksdb, Restarts::Never);
+                }
+
+                #[test]
+                fn passes_with_restarts() {
+                    check($file, CASES, &in_memory, Restarts::EveryThirdStep);
                 }
             }
         )*

@@ -3,82 +3,59 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tidemill_data::{Headers, StoreName, Timestamp};
-use tidemill_rocksdb::{MemoryBudget, RocksDb};
-use tidemill_store::{ByteStore, MemoryByteStore};
+use tidemill_store::{ChangelogPosition, TopicId};
 use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskConfig, Topology};
 
 use super::case::{Case, Input, Record};
 use super::compare::Outcome;
+use super::database::{Database, OpenStore};
 use super::functions::Text;
 use super::program::{Program, StoredRows};
 
-/// The database of a case's task, and the folder it lies in, if any, which goes with it.
-pub struct Database {
-    base: Arc<dyn ByteStore>,
-    _folder: Option<TempDir>,
+/// Whether the task of a case lives from the first input to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restarts {
+    /// It does.
+    Never,
+    /// After every third step it is closed, loses its database, and is restored from its changelogs.
+    EveryThirdStep,
 }
 
-/// Opens the database of a case's task, given the names of its stores.
-pub type OpenStore<'a> = &'a dyn Fn(&[&str]) -> Result<Database>;
-
-/// Keeps a case's state in memory.
-///
-/// # Errors
-/// Never; the signature is that of [`OpenStore`].
-pub fn in_memory(names: &[&str]) -> Result<Database> {
-    Ok(Database {
-        base: Arc::new(MemoryByteStore::new(names)),
-        _folder: None,
-    })
-}
-
-/// Keeps a case's state in RocksDB, in a temporary folder.
-///
-/// # Errors
-/// When the folder or the database cannot be opened.
-pub fn in_rocksdb(names: &[&str]) -> Result<Database> {
-    let folder = tempfile::tempdir()?;
-    let base = RocksDb::open(folder.path(), names, &MemoryBudget::new(16 << 20))?;
-    Ok(Database {
-        base: Arc::new(base),
-        _folder: Some(folder),
-    })
+impl Restarts {
+    fn after(self, step: usize) -> bool {
+        self == Self::EveryThirdStep && step % 3 == 2
+    }
 }
 
 /// Runs a case from its first input to its last.
 ///
 /// # Errors
 /// When the topology cannot be built, or processing fails.
-pub fn run(case: &Case, open: OpenStore) -> Result<Outcome> {
+pub fn run(case: &Case, open: OpenStore, restarts: Restarts) -> Result<Outcome> {
     let program = Program::compose(case)?;
     let topology = program.app.topology().context("the topology")?;
-    let parts: Vec<usize> = (0..topology.subtopologies().len()).collect();
-    let specs = topology.store_specs(&parts);
-    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    let database = open(&names)?;
-    let task = Task::whole(
-        Arc::clone(&topology),
-        0,
-        Arc::clone(&database.base),
-        &TaskConfig::default(),
-        Timestamp::from_millis(0),
-    )?;
+    let (task, database) = open_task(&topology, open, 0)?;
     let mut run = Run {
         task,
+        database,
         topology,
         offsets: BTreeMap::new(),
+        changelogs: BTreeMap::new(),
         wall_clock_ms: 0,
     };
     let mut outcome = Outcome::default();
-    for input in &case.inputs {
+    for (step, input) in case.inputs.iter().enumerate() {
         let mut records = run.step(input)?;
         let place = |record: &Record| program.sinks.iter().position(|sink| *sink == record.topic);
         records.sort_by_key(place);
         outcome.steps.push(records);
+        if restarts.after(step) {
+            run.restart(open)?;
+        }
     }
     for (name, rows) in &program.stores {
         outcome.stores.insert(name.clone(), run.rows(name, *rows)?);
@@ -86,10 +63,24 @@ pub fn run(case: &Case, open: OpenStore) -> Result<Outcome> {
     Ok(outcome)
 }
 
+fn open_task(topology: &Arc<Topology>, open: OpenStore, wall_clock_ms: i64) -> Result<(Task, Database)> {
+    let parts: Vec<usize> = (0..topology.subtopologies().len()).collect();
+    let specs = topology.store_specs(&parts);
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let database = open(&names)?;
+    let base = database.base();
+    let now = Timestamp::from_millis(wall_clock_ms);
+    let task = Task::whole(Arc::clone(topology), 0, base, &TaskConfig::default(), now)?;
+    Ok((task, database))
+}
+
 struct Run {
     task: Task,
+    // Goes after the task that uses it.
+    database: Database,
     topology: Arc<Topology>,
     offsets: BTreeMap<String, i64>,
+    changelogs: BTreeMap<String, Vec<RawRecord>>,
     wall_clock_ms: i64,
 }
 
@@ -124,6 +115,43 @@ impl Run {
             > 0
         {}
         outputs.iter().map(|output| self.record(&output)).collect()
+    }
+
+    /// Commits, and goes on with a new task on an empty database, restored from the changelogs.
+    fn restart(&mut self, open: OpenStore) -> Result<()> {
+        let mut outputs = Outputs::new();
+        let commit = self.task.prepare_commit(&mut outputs);
+        for output in outputs.iter() {
+            let OutputTopic::Named(topic) = output.topic else {
+                bail!("a commit writes changelogs only")
+            };
+            let log = self.changelogs.entry(topic.to_owned()).or_default();
+            log.push(RawRecord {
+                offset: i64::try_from(log.len())?,
+                timestamp: output.timestamp,
+                key: output.key.map(Bytes::copy_from_slice),
+                value: output.value.map(Bytes::copy_from_slice),
+                headers: output.headers.clone(),
+            });
+        }
+        (self.task, self.database) = open_task(&self.topology, open, self.wall_clock_ms)?;
+        for changelog in self.task.changelogs() {
+            let records = self
+                .changelogs
+                .get(&changelog.topic)
+                .map_or(&[][..], Vec::as_slice);
+            let position = ChangelogPosition {
+                next_offset: i64::try_from(records.len())?,
+                topic_id: TopicId::default(),
+                committed_at: Timestamp::from_millis(self.wall_clock_ms),
+            };
+            self.task.restore(&changelog.topic, records, position)?;
+        }
+        ensure!(
+            self.task.resume(&commit.metadata),
+            "the commit's metadata are not taken back"
+        );
+        Ok(())
     }
 
     fn record(&self, output: &tidemill_streams::OutputRecord<'_>) -> Result<Record> {
