@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, Headers, Place, Stamped, Wire};
+use tidemill_data::{BoxError, Data, Headers, Place, Stamped, Wire};
 use tidemill_store::StoreKind;
 
 use crate::{
@@ -33,7 +33,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             AGGREGATE,
             store.into(),
             || Some(0),
-            |_, _, count| Some(count.unwrap_or(0) + 1),
+            |_, _, count| Ok(Some(count.unwrap_or(0) + 1)),
         )
     }
 
@@ -53,15 +53,36 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         store: impl Into<Materialized<K, V>>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<K, V> {
+        self.try_reduce(store, move |row, value| Ok(combine(row, value)))
+    }
+
+    /// As [`reduce`](Self::reduce), with a closure that may fail: the row stays as it was.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const SUM: StoreName<String, i64> = StoreName::new("sum");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .group_by_key()
+    ///     .try_reduce(&SUM, |sum, amount| sum.checked_add(amount).ok_or_else(|| "the sum is too large".into()));
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_reduce(
+        self,
+        store: impl Into<Materialized<K, V>>,
+        combine: impl Fn(V, V) -> Result<V, BoxError> + Send + Sync + 'static,
+    ) -> KTable<K, V> {
         self.aggregated(
             REDUCE,
             store.into(),
             || None,
             move |_, value, row| {
-                Some(match row {
-                    Some(row) => combine(row, value),
+                Ok(Some(match row {
+                    Some(row) => combine(row, value)?,
                     None => value,
-                })
+                }))
             },
         )
     }
@@ -83,13 +104,39 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         store: impl Into<Materialized<K, A>>,
         work_in: impl Fn(&K, V, &mut A) + Send + Sync + 'static,
     ) -> KTable<K, A> {
-        self.aggregate_option(
+        self.try_aggregate(store, move |key, value, row| {
+            work_in(key, value, row);
+            Ok(())
+        })
+    }
+
+    /// As [`aggregate`](Self::aggregate), with a closure that may fail: the row stays as it was, whatever the closure did
+    /// to it.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const SUM: StoreName<String, i64> = StoreName::new("sum");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).group_by_key().try_aggregate(&SUM, |_, text, sum| {
+    ///     *sum += text.parse::<i64>()?;
+    ///     Ok(())
+    /// });
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_aggregate<A: Default + 'static>(
+        self,
+        store: impl Into<Materialized<K, A>>,
+        work_in: impl Fn(&K, V, &mut A) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        self.try_aggregate_option(
             store,
             || Some(A::default()),
             move |key, value, row| {
                 let mut row = row.unwrap_or_default();
-                work_in(key, value, &mut row);
-                Some(row)
+                work_in(key, value, &mut row)?;
+                Ok(Some(row))
             },
         )
     }
@@ -116,6 +163,30 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         first: impl Fn() -> Option<A> + Send + Sync + 'static,
         work_in: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
     ) -> KTable<K, A> {
+        self.try_aggregate_option(store, first, move |key, value, row| Ok(work_in(key, value, row)))
+    }
+
+    /// As [`aggregate_option`](Self::aggregate_option), with a closure that may fail: the row stays as it was.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const LEFT: StoreName<String, i64> = StoreName::new("left");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).group_by_key().try_aggregate_option(
+    ///     &LEFT,
+    ///     || Some(100),
+    ///     |_, used, left| Ok(Some(left.unwrap_or(0) - used.parse::<i64>()?).filter(|left| *left > 0)),
+    /// );
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_aggregate_option<A: 'static>(
+        self,
+        store: impl Into<Materialized<K, A>>,
+        first: impl Fn() -> Option<A> + Send + Sync + 'static,
+        work_in: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
         self.aggregated(AGGREGATE, store.into(), first, work_in)
     }
 
@@ -124,7 +195,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         name: Naming,
         materialized: Materialized<K, A>,
         first: impl Fn() -> Option<A> + Send + Sync + 'static,
-        work_in: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
+        work_in: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
     ) -> KTable<K, A> {
         let builder = self.stream.builder.clone();
         let nulls = self.value.clone();
@@ -153,6 +224,16 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
 impl<K: 'static, V: Data> KGroupedStream<K, Option<V>> {
     /// As [`reduce`](Self::reduce), for a stream with nulls: `None` deletes the row. Records with a null key or value
     /// are dropped.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const IN: Topic<String, Option<i64>> = Topic::new("in");
+    /// # const LEFT: StoreName<String, i64> = StoreName::new("left");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).group_by_key().reduce_option(&LEFT, |left, used| Some(left - used).filter(|left| *left > 0));
+    /// # app.topology().unwrap();
+    /// ```
     pub fn reduce_option(
         self,
         store: impl Into<Materialized<K, V>>,
@@ -163,8 +244,8 @@ impl<K: 'static, V: Data> KGroupedStream<K, Option<V>> {
             store.into(),
             || None,
             move |_, value, row| match (row, value) {
-                (Some(row), Some(value)) => combine(row, value),
-                (row, value) => value.or(row),
+                (Some(row), Some(value)) => Ok(combine(row, value)),
+                (row, value) => Ok(value.or(row)),
             },
         )
     }
@@ -198,7 +279,7 @@ struct Aggregate<K, V, A, I, F> {
 impl<K: 'static, V: 'static, A: 'static, I, F> Edge<K, V> for Aggregate<K, V, A, I, F>
 where
     I: Fn() -> Option<A> + Send + Sync,
-    F: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+    F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
         if self
@@ -223,7 +304,7 @@ where
 impl<K: 'static, V: 'static, A: 'static, I, F> Aggregate<K, V, A, I, F>
 where
     I: Fn() -> Option<A> + Send + Sync,
-    F: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+    F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     fn change(
         &self,
@@ -253,7 +334,7 @@ where
                 None => return Ok(None),
             },
         };
-        let worked_in = ctx.call(self.node, || {
+        let worked_in = ctx.try_call(self.node, || {
             (self.work_in)(&key, value, row.or_else(&self.first))
         })?;
         let Some(new) = worked_in else { return Ok(None) };

@@ -32,6 +32,18 @@ impl<K: Clone + 'static, V: 'static> KStream<K, V> {
     }
 
     /// As [`flat_map_values`](Self::flat_map_values), with a closure that may fail.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .try_flat_map_values(|text| text.split(',').map(|part| Ok(part.parse()?)).collect::<Result<Vec<i64>, _>>())
+    ///     .to(&OUT);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn try_flat_map_values<W: 'static, I: IntoIterator<Item = W>>(
         self,
         spread: impl Fn(V) -> Result<I, BoxError> + Send + Sync + 'static,

@@ -1,6 +1,6 @@
 //! `group_by`, `group_by_key`: records together by key, to be aggregated.
 
-use tidemill_data::Data;
+use tidemill_data::{BoxError, Data};
 
 use crate::{KGroupedStream, KStream};
 
@@ -43,6 +43,24 @@ impl<K: Data, V: Data> KStream<K, V> {
         select: impl Fn(&K, &V) -> L + Send + Sync + 'static,
     ) -> KGroupedStream<L, V> {
         self.select_key(select).group_by_key()
+    }
+
+    /// As [`group_by`](Self::group_by), with a closure that may fail.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const COUNTS: StoreName<i64, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).try_group_by(|_, text| Ok(text.parse::<i64>()?)).count(&COUNTS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_group_by<L: Data>(
+        self,
+        select: impl Fn(&K, &V) -> Result<L, BoxError> + Send + Sync + 'static,
+    ) -> KGroupedStream<L, V> {
+        self.try_select_key(select).group_by_key()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, DecodeError, EncodeError, Format, Headers, Place, Presence, Wire};
+use tidemill_data::{BoxError, Data, DecodeError, EncodeError, Format, Headers, Place, Presence, Wire};
 
 use crate::{
     Change, KGroupedTable, KTable, Record,
@@ -28,6 +28,27 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     pub fn group_by<L: Data, W: Data>(
         &self,
         select: impl Fn(&K, V) -> (L, W) + Send + Sync + 'static,
+    ) -> KGroupedTable<L, W> {
+        self.try_group_by(move |key, value| Ok(select(key, value)))
+    }
+
+    /// As [`group_by`](Self::group_by), with a closure that may fail: the row is then left out of its group, and so is not
+    /// taken out of one later.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const CITIES: Topic<String, String> = Topic::new("cities");
+    /// # const INHABITANTS: StoreName<i64, i64> = StoreName::new("inhabitants");
+    /// # let app = App::new("docs");
+    /// app.table(&CITIES)
+    ///     .try_group_by(|user, postcode| Ok((postcode.parse::<i64>()?, user.clone())))
+    ///     .count(&INHABITANTS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_group_by<L: Data, W: Data>(
+        &self,
+        select: impl Fn(&K, V) -> Result<(L, W), BoxError> + Send + Sync + 'static,
     ) -> KGroupedTable<L, W> {
         self.outlet.fan_out();
         self.rows.send_old(&self.builder, true);
@@ -62,7 +83,7 @@ struct Regroup<L, W, F> {
 
 impl<K: 'static, V: 'static, L: 'static, W: 'static, F> Edge<K, Change<V>> for Regroup<L, W, F>
 where
-    F: Fn(&K, V) -> (L, W) + Send + Sync,
+    F: Fn(&K, V) -> Result<(L, W), BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, Change<V>>) -> Flow {
         let Record {
@@ -109,11 +130,11 @@ where
 impl<L: 'static, W: 'static, F> Regroup<L, W, F> {
     fn selected<K, V>(&self, ctx: &mut Context, key: &K, value: Option<V>) -> Result<Option<(L, W)>, Halt>
     where
-        F: Fn(&K, V) -> (L, W) + Send + Sync,
+        F: Fn(&K, V) -> Result<(L, W), BoxError> + Send + Sync,
     {
         let Some(value) = value else { return Ok(None) };
         let none = Headers::new();
-        let selected = ctx.call(self.node, || (self.select)(key, value))?;
+        let selected = ctx.try_call(self.node, || (self.select)(key, value))?;
         Ok(selected.filter(|(key, value)| {
             !self.key.is_null(Place::key("", &none), key)
                 && !self.value.is_null(Place::value("", &none), value)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, Headers, Place, Wire};
+use tidemill_data::{BoxError, Data, Headers, Place, Wire};
 
 use crate::{
     KStream, KTable, Record,
@@ -34,8 +34,30 @@ impl<K: Data, V: Data> KStream<K, V> {
         table: &KTable<K, T>,
         join: impl Fn(&K, V, T) -> W + Send + Sync + 'static,
     ) -> KStream<K, W> {
+        self.try_join_table(table, move |key, value, row| Ok(join(key, value, row)))
+    }
+
+    /// As [`join_table`](Self::join_table), with a closure that may fail.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const CITIES: Topic<String, String> = Topic::new("cities");
+    /// # let app = App::new("docs");
+    /// let cities = app.table(&CITIES);
+    /// app.stream(&CLICKS)
+    ///     .try_join_table(&cities, |_user, click, postcode| Ok(format!("{click} from {}", postcode.parse::<u32>()?)))
+    ///     .to(&CLICKS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_join_table<T: 'static, W: 'static>(
+        self,
+        table: &KTable<K, T>,
+        join: impl Fn(&K, V, T) -> Result<W, BoxError> + Send + Sync + 'static,
+    ) -> KStream<K, W> {
         self.joined("KSTREAM-JOIN-", Nulls::Drop, table, move |key, value, row| {
-            Some(join(key, value, row?))
+            row.map(|row| join(key, value, row)).transpose()
         })
     }
 
@@ -58,8 +80,33 @@ impl<K: Data, V: Data> KStream<K, V> {
         table: &KTable<K, T>,
         join: impl Fn(&K, V, Option<T>) -> W + Send + Sync + 'static,
     ) -> KStream<K, W> {
+        self.try_left_join_table(table, move |key, value, row| Ok(join(key, value, row)))
+    }
+
+    /// As [`left_join_table`](Self::left_join_table), with a closure that may fail.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const CITIES: Topic<String, String> = Topic::new("cities");
+    /// # let app = App::new("docs");
+    /// let cities = app.table(&CITIES);
+    /// app.stream(&CLICKS)
+    ///     .try_left_join_table(&cities, |user, click, city| match city {
+    ///         Some(city) => Ok(format!("{click} from {city}")),
+    ///         None => Err(format!("nobody knows where {user} lives").into()),
+    ///     })
+    ///     .to(&CLICKS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_left_join_table<T: 'static, W: 'static>(
+        self,
+        table: &KTable<K, T>,
+        join: impl Fn(&K, V, Option<T>) -> Result<W, BoxError> + Send + Sync + 'static,
+    ) -> KStream<K, W> {
         self.joined("KSTREAM-LEFTJOIN-", Nulls::Keep, table, move |key, value, row| {
-            Some(join(key, value, row))
+            join(key, value, row).map(Some)
         })
     }
 
@@ -68,7 +115,7 @@ impl<K: Data, V: Data> KStream<K, V> {
         prefix: &str,
         null_keys: Nulls,
         table: &KTable<K, T>,
-        join: impl Fn(&K, V, Option<T>) -> Option<W> + Send + Sync + 'static,
+        join: impl Fn(&K, V, Option<T>) -> Result<Option<W>, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, W> {
         let (key, nulls) = (self.key_wire(), self.value_wire());
         let stream = self.together(key.clone(), nulls.clone(), null_keys);
@@ -105,7 +152,7 @@ struct JoinTable<K, V, T, W, F> {
 
 impl<K: 'static, V: 'static, T: 'static, W: 'static, F> Edge<K, V> for JoinTable<K, V, T, W, F>
 where
-    F: Fn(&K, V, Option<T>) -> Option<W> + Send + Sync,
+    F: Fn(&K, V, Option<T>) -> Result<Option<W>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
         let none = Headers::new();
@@ -128,7 +175,10 @@ where
             headers,
         } = record;
         let row = row.map(|row| row.value);
-        match ctx.call(self.node, || (self.join)(&key, value, row))?.flatten() {
+        match ctx
+            .try_call(self.node, || (self.join)(&key, value, row))?
+            .flatten()
+        {
             Some(value) => self.out.send(
                 ctx,
                 Record {

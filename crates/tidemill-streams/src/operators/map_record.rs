@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tidemill_data::BoxError;
+
 use crate::{
     KStream, Record,
     context::Context,
@@ -30,6 +32,28 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         self,
         change: impl Fn(Record<K, V>) -> Record<L, W> + Send + Sync + 'static,
     ) -> KStream<L, W> {
+        self.try_map_record(move |record| Ok(change(record)))
+    }
+
+    /// As [`map_record`](Self::map_record), with a closure that may fail.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{Timestamp, Topic};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .try_map_record(|mut record| {
+    ///         record.timestamp = Timestamp::from_millis(record.value.parse()?);
+    ///         Ok(record)
+    ///     })
+    ///     .to(&IN);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_map_record<L: 'static, W: 'static>(
+        self,
+        change: impl Fn(Record<K, V>) -> Result<Record<L, W>, BoxError> + Send + Sync + 'static,
+    ) -> KStream<L, W> {
         self.attach_changing_keys("KSTREAM-PROCESSOR-", |node, out| MapRecord { node, change, out })
     }
 }
@@ -42,10 +66,10 @@ struct MapRecord<F, L, W> {
 
 impl<K, V, L: 'static, W: 'static, F> Edge<K, V> for MapRecord<F, L, W>
 where
-    F: Fn(Record<K, V>) -> Record<L, W> + Send + Sync,
+    F: Fn(Record<K, V>) -> Result<Record<L, W>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
-        match ctx.call(self.node, || (self.change)(record))? {
+        match ctx.try_call(self.node, || (self.change)(record))? {
             Some(record) => self.out.send(ctx, record),
             None => Ok(()),
         }

@@ -64,6 +64,18 @@ impl<K: 'static, V: 'static> KStream<K, V> {
     }
 
     /// As [`map_values_with_key`](Self::map_values_with_key), with a closure that may fail.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .try_map_values_with_key(|user, text| text.parse::<i64>().map_err(|error| format!("of {user}: {error}").into()))
+    ///     .to(&OUT);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn try_map_values_with_key<W: 'static>(
         self,
         change: impl Fn(&K, V) -> Result<W, BoxError> + Send + Sync + 'static,

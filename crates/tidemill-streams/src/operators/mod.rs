@@ -15,6 +15,7 @@ mod merge;
 mod peek;
 mod process;
 mod repartition;
+mod row_wise;
 mod select_key;
 mod sink;
 mod source;

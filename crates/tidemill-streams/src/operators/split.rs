@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use tidemill_data::BoxError;
+
 use crate::{
     KStream, Record,
     context::Context,
@@ -80,28 +82,120 @@ pub struct Split<K, V> {
 
 impl<K: 'static, V: 'static> Split<K, V> {
     /// The records that `wants` is true for, and that no earlier branch took.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const LARGE: Topic<String, String> = Topic::new("large");
+    /// # const REST: Topic<String, String> = Topic::new("rest");
+    /// # let app = App::new("docs");
+    /// let mut split = app.stream(&IN).split();
+    /// split.branch(|_, text| text.len() > 100).to(&LARGE);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn branch(&mut self, wants: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> KStream<K, V> {
+        self.try_branch(move |key, value| Ok(wants(key, value)))
+    }
+
+    /// As [`branch`](Self::branch), with a closure that may fail: a record that fails goes to no branch.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const LARGE: Topic<String, String> = Topic::new("large");
+    /// # const REST: Topic<String, String> = Topic::new("rest");
+    /// # let app = App::new("docs");
+    /// let mut split = app.stream(&IN).split();
+    /// split.try_branch(|_, amount| Ok(amount.parse::<i64>()? > 100)).to(&LARGE);
+    /// split.default_branch().to(&REST);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_branch(
+        &mut self,
+        wants: impl Fn(&K, &V) -> Result<bool, BoxError> + Send + Sync + 'static,
+    ) -> KStream<K, V> {
         self.branches += 1;
         let number = self.branches.to_string();
         self.arm(&number, Some(Box::new(wants)))
     }
 
     /// As [`branch`](Self::branch), with a name.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const LARGE: Topic<String, String> = Topic::new("large");
+    /// # const REST: Topic<String, String> = Topic::new("rest");
+    /// # let app = App::new("docs");
+    /// let mut split = app.stream(&IN).split_as("texts-");
+    /// split.branch_as("large", |_, text| text.len() > 100).to(&LARGE);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn branch_as(
         &mut self,
         name: &str,
         wants: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> KStream<K, V> {
+        self.try_branch_as(name, move |key, value| Ok(wants(key, value)))
+    }
+
+    /// As [`try_branch`](Self::try_branch), with a name.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const LARGE: Topic<String, String> = Topic::new("large");
+    /// # const REST: Topic<String, String> = Topic::new("rest");
+    /// # let app = App::new("docs");
+    /// let mut split = app.stream(&IN).split_as("amounts-");
+    /// split.try_branch_as("large", |_, amount| Ok(amount.parse::<i64>()? > 100)).to(&LARGE);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_branch_as(
+        &mut self,
+        name: &str,
+        wants: impl Fn(&K, &V) -> Result<bool, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, V> {
         self.branches += 1;
         self.arm(name, Some(Box::new(wants)))
     }
 
     /// The records that no branch took.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const LARGE: Topic<String, String> = Topic::new("large");
+    /// # const REST: Topic<String, String> = Topic::new("rest");
+    /// # let app = App::new("docs");
+    /// let mut split = app.stream(&IN).split();
+    /// split.branch(|_, text| text.len() > 100).to(&LARGE);
+    /// split.default_branch().to(&REST);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn default_branch(self) -> KStream<K, V> {
         self.arm("0", None)
     }
 
     /// As [`default_branch`](Self::default_branch), with a name.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const LARGE: Topic<String, String> = Topic::new("large");
+    /// # const REST: Topic<String, String> = Topic::new("rest");
+    /// # let app = App::new("docs");
+    /// let mut split = app.stream(&IN).split_as("texts-");
+    /// split.branch_as("large", |_, text| text.len() > 100).to(&LARGE);
+    /// split.default_branch_as("rest").to(&REST);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn default_branch_as(self, name: &str) -> KStream<K, V> {
         self.arm(name, None)
     }
@@ -130,7 +224,7 @@ impl<K: 'static, V: 'static> Split<K, V> {
     }
 }
 
-type Wants<K, V> = Box<dyn Fn(&K, &V) -> bool + Send + Sync>;
+type Wants<K, V> = Box<dyn Fn(&K, &V) -> Result<bool, BoxError> + Send + Sync>;
 
 struct Arm<K, V> {
     wants: Option<Wants<K, V>>,
@@ -157,7 +251,7 @@ impl<K: 'static, V: 'static> Edge<K, V> for Branch<K, V> {
             .get_or_init(|| std::mem::take(&mut *building.lock().unwrap_or_else(PoisonError::into_inner)));
         for arm in arms {
             let wanted = match &arm.wants {
-                Some(wants) => ctx.call(self.node, || wants(&record.key, &record.value))?,
+                Some(wants) => ctx.try_call(self.node, || wants(&record.key, &record.value))?,
                 None => Some(true),
             };
             match wanted {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, Stamped, Wire};
+use tidemill_data::{BoxError, Data, Stamped, Wire};
 use tidemill_store::StoreKind;
 
 use crate::{
@@ -35,8 +35,8 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
     /// ```
     pub fn count(self, store: impl Into<Materialized<K, i64>>) -> KTable<K, i64> {
         let first = || Some(0);
-        let add = |_: &K, _, count: Option<i64>| Some(count.unwrap_or(0) + 1);
-        let subtract = |_: &K, _, count: Option<i64>| Some(count.unwrap_or(0) - 1);
+        let add = |_: &K, _, count: Option<i64>| Ok(Some(count.unwrap_or(0) + 1));
+        let subtract = |_: &K, _, count: Option<i64>| Ok(Some(count.unwrap_or(0) - 1));
         self.aggregated("KTABLE-AGGREGATE-", store.into(), first, add, subtract)
     }
 
@@ -59,11 +59,39 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         add: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtract: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<K, V> {
+        self.try_reduce(
+            store,
+            move |row, new| Ok(add(row, new)),
+            move |row, old| Ok(subtract(row, old)),
+        )
+    }
+
+    /// As [`reduce`](Self::reduce), with closures that may fail: the row stays as it was.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const BALANCES: Topic<String, i64> = Topic::new("balances");
+    /// # const TOTAL: StoreName<String, i64> = StoreName::new("total");
+    /// # let app = App::new("docs");
+    /// app.table(&BALANCES).group_by(|_, balance| ("all".to_owned(), balance)).try_reduce(
+    ///     &TOTAL,
+    ///     |sum, new| sum.checked_add(new).ok_or_else(|| "the sum is too large".into()),
+    ///     |sum, old| Ok(sum - old),
+    /// );
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_reduce(
+        self,
+        store: impl Into<Materialized<K, V>>,
+        add: impl Fn(V, V) -> Result<V, BoxError> + Send + Sync + 'static,
+        subtract: impl Fn(V, V) -> Result<V, BoxError> + Send + Sync + 'static,
+    ) -> KTable<K, V> {
         let add = move |_: &K, new, row: Option<V>| match row {
-            Some(row) => Some(add(row, new)),
-            None => Some(new),
+            Some(row) => add(row, new).map(Some),
+            None => Ok(Some(new)),
         };
-        let subtract = move |_: &K, old, row: Option<V>| row.map(|row| subtract(row, old));
+        let subtract = move |_: &K, old, row: Option<V>| row.map(|row| subtract(row, old)).transpose();
         self.aggregated("KTABLE-REDUCE-", store.into(), || None, add, subtract)
     }
 
@@ -88,27 +116,108 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         add: impl Fn(&K, V, &mut A) + Send + Sync + 'static,
         subtract: impl Fn(&K, V, &mut A) + Send + Sync + 'static,
     ) -> KTable<K, A> {
+        let add = move |key: &K, value, row: &mut A| {
+            add(key, value, row);
+            Ok(())
+        };
+        let subtract = move |key: &K, value, row: &mut A| {
+            subtract(key, value, row);
+            Ok(())
+        };
+        self.try_aggregate(store, add, subtract)
+    }
+
+    /// As [`aggregate`](Self::aggregate), with closures that may fail: the row stays as it was, whatever they did to it.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const BALANCES: Topic<String, i64> = Topic::new("balances");
+    /// # const TOTAL: StoreName<String, i64> = StoreName::new("total");
+    /// # let app = App::new("docs");
+    /// app.table(&BALANCES).group_by(|_, balance| ("all".to_owned(), balance)).try_aggregate(
+    ///     &TOTAL,
+    ///     |_, new, total: &mut i64| {
+    ///         *total = total.checked_add(new).ok_or("the sum is too large")?;
+    ///         Ok(())
+    ///     },
+    ///     |_, old, total| {
+    ///         *total -= old;
+    ///         Ok(())
+    ///     },
+    /// );
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_aggregate<A: Default + 'static>(
+        self,
+        store: impl Into<Materialized<K, A>>,
+        add: impl Fn(&K, V, &mut A) -> Result<(), BoxError> + Send + Sync + 'static,
+        subtract: impl Fn(&K, V, &mut A) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
         let add = move |key: &K, value, row: Option<A>| {
             let mut row = row.unwrap_or_default();
-            add(key, value, &mut row);
-            Some(row)
+            add(key, value, &mut row)?;
+            Ok(Some(row))
         };
         let subtract = move |key: &K, value, row: Option<A>| {
-            let mut row = row?;
-            subtract(key, value, &mut row);
-            Some(row)
+            let Some(mut row) = row else { return Ok(None) };
+            subtract(key, value, &mut row)?;
+            Ok(Some(row))
         };
-        self.aggregate_option(store, || Some(A::default()), add, subtract)
+        self.try_aggregate_option(store, || Some(A::default()), add, subtract)
     }
 
     /// As [`aggregate`](Self::aggregate), for rows that may go: a row begins as what `first` gives, and `None` deletes
     /// it.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const BALANCES: Topic<String, i64> = Topic::new("balances");
+    /// # const TOTAL: StoreName<String, i64> = StoreName::new("total");
+    /// # let app = App::new("docs");
+    /// app.table(&BALANCES).group_by(|_, balance| ("all".to_owned(), balance)).aggregate_option(
+    ///     &TOTAL,
+    ///     || Some(0),
+    ///     |_, new, total: Option<i64>| Some(total.unwrap_or(0) + new),
+    ///     |_, old, total| total.map(|total| total - old).filter(|total| *total != 0),
+    /// );
+    /// # app.topology().unwrap();
+    /// ```
     pub fn aggregate_option<A: 'static>(
         self,
         store: impl Into<Materialized<K, A>>,
         first: impl Fn() -> Option<A> + Send + Sync + 'static,
         add: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
         subtract: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        let add = move |key: &K, value, row| Ok(add(key, value, row));
+        let subtract = move |key: &K, value, row| Ok(subtract(key, value, row));
+        self.aggregated("KTABLE-AGGREGATE-", store.into(), first, add, subtract)
+    }
+
+    /// As [`aggregate_option`](Self::aggregate_option), with closures that may fail: the row stays as it was.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const BALANCES: Topic<String, i64> = Topic::new("balances");
+    /// # const TOTAL: StoreName<String, i64> = StoreName::new("total");
+    /// # let app = App::new("docs");
+    /// app.table(&BALANCES).group_by(|_, balance| ("all".to_owned(), balance)).try_aggregate_option(
+    ///     &TOTAL,
+    ///     || Some(0),
+    ///     |_, new: i64, total: Option<i64>| Ok(total.unwrap_or(0).checked_add(new)),
+    ///     |_, old, total| Ok(total.map(|total| total - old).filter(|total| *total != 0)),
+    /// );
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_aggregate_option<A: 'static>(
+        self,
+        store: impl Into<Materialized<K, A>>,
+        first: impl Fn() -> Option<A> + Send + Sync + 'static,
+        add: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
+        subtract: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
     ) -> KTable<K, A> {
         self.aggregated("KTABLE-AGGREGATE-", store.into(), first, add, subtract)
     }
@@ -118,8 +227,8 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         prefix: &str,
         materialized: Materialized<K, A>,
         first: impl Fn() -> Option<A> + Send + Sync + 'static,
-        add: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
-        subtract: impl Fn(&K, V, Option<A>) -> Option<A> + Send + Sync + 'static,
+        add: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
+        subtract: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
     ) -> KTable<K, A> {
         let builder = self.builder.clone();
         let mut graph = builder.lock();
@@ -178,10 +287,12 @@ impl<K: 'static, V: Data> KGroupedTable<K, Option<V>> {
         subtract: impl Fn(V, V) -> Option<V> + Send + Sync + 'static,
     ) -> KTable<K, V> {
         let add = move |_: &K, new: Option<V>, row: Option<V>| match (row, new) {
-            (Some(row), Some(new)) => add(row, new),
-            (row, new) => new.or(row),
+            (Some(row), Some(new)) => Ok(add(row, new)),
+            (row, new) => Ok(new.or(row)),
         };
-        let subtract = move |_: &K, old: Option<V>, row: Option<V>| subtract(row?, old?);
+        let subtract = move |_: &K, old: Option<V>, row: Option<V>| {
+            Ok(row.zip(old).and_then(|(row, old)| subtract(row, old)))
+        };
         self.aggregated("KTABLE-REDUCE-", store.into(), || None, add, subtract)
     }
 }
@@ -199,8 +310,8 @@ struct TableAggregate<K, A, I, F, G> {
 impl<K: 'static, V: 'static, A: 'static, I, F, G> Edge<K, Change<V>> for TableAggregate<K, A, I, F, G>
 where
     I: Fn() -> Option<A> + Send + Sync,
-    F: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
-    G: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+    F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
+    G: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, Change<V>>) -> Flow {
         let Some(key) = self.store.key_bytes(ctx, self.node, &record)? else {
@@ -224,8 +335,8 @@ impl<K: 'static, A: 'static, I, F, G> TableAggregate<K, A, I, F, G> {
     ) -> Result<Option<Record<K, Change<A>>>, Halt>
     where
         I: Fn() -> Option<A> + Send + Sync,
-        F: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
-        G: Fn(&K, V, Option<A>) -> Option<A> + Send + Sync,
+        F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
+        G: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
     {
         let Record {
             key,
@@ -241,14 +352,14 @@ impl<K: 'static, A: 'static, I, F, G> TableAggregate<K, A, I, F, G> {
             None => (None, timestamp),
         };
         let had_row = row.is_some();
-        let worked_in = ctx.call(self.node, || {
+        let worked_in = ctx.try_call(self.node, || {
             let row = match (row, change.old) {
-                (Some(row), Some(old)) => (self.subtract)(&key, old, Some(row)),
+                (Some(row), Some(old)) => (self.subtract)(&key, old, Some(row))?,
                 (row, _) => row,
             };
             match change.new {
                 Some(new) => (self.add)(&key, new, row.or_else(&self.first)),
-                None => row,
+                None => Ok(row),
             }
         })?;
         let Some(new) = worked_in else { return Ok(None) };
