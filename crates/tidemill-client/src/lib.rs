@@ -37,6 +37,7 @@
 //! What this crate refuses to know: keys' and values' types, stores, and operators.
 
 mod record;
+mod transaction;
 mod transport;
 
 mod memory;
@@ -48,7 +49,8 @@ mod kafka;
 pub use kafka::*;
 pub use memory::MemoryCluster;
 pub use record::{Batch, Outgoing, Record, TopicPartition, WriterTopic};
+pub use transaction::{TransactionError, TransactionalWriter};
 pub use transport::{
-    CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicDescription, TopicSpec,
-    Transport, TransportError, Wake, Writer,
+    CommitError, Event, GroupMetadata, Isolation, Member, Reader, Settings, Start, Subscription,
+    TopicDescription, TopicSpec, TransactionSettings, Transport, TransportError, Wake, Writer,
 };

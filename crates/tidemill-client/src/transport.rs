@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Batch, Outgoing, TopicPartition, WriterTopic};
+use crate::{Batch, Outgoing, TopicPartition, TransactionError, TransactionalWriter, WriterTopic};
 
 /// Client settings by Kafka's names (`bootstrap.servers`, `ssl.*`, `sasl.*`, `fetch.min.bytes`, …).
 pub type Settings = BTreeMap<String, String>;
@@ -20,6 +20,14 @@ pub trait Transport: Send + Sync + 'static {
     /// A producer.
     fn writer(&self, name: &str) -> Result<Box<dyn Writer>, TransportError>;
 
+    /// A producer of transactions. It takes its id over from whoever had it: their open transaction is aborted, and what
+    /// they try from now on is refused.
+    fn transactional_writer(
+        &self,
+        name: &str,
+        settings: &TransactionSettings,
+    ) -> Result<Box<dyn TransactionalWriter>, TransactionError>;
+
     /// The named topics; `None` for one that does not exist. Nothing is created by asking.
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicDescription>>, TransportError>;
 
@@ -31,6 +39,22 @@ pub trait Transport: Send + Sync + 'static {
 
     /// The offset of the first record still there, of each partition.
     fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError>;
+
+    /// The offset at which a record written now would land, of each partition: the high watermark. It is beyond
+    /// [`end_offsets`](Self::end_offsets) where a transaction is open.
+    fn high_watermarks(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError>;
+
+    /// Deletes the records before these offsets. What is gone already is no error.
+    fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<(), TransportError>;
+}
+
+/// Who writes transactions, and how long one may stay open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionSettings {
+    /// `transactional.id`.
+    pub id: String,
+    /// `transaction.timeout.ms`: the broker aborts what has been open for longer.
+    pub timeout: Duration,
 }
 
 /// What a member wants of its group.
@@ -44,6 +68,49 @@ pub struct Subscription {
     pub topics: Vec<String>,
     /// The most bytes of records that may wait inside the client, over all partitions.
     pub queued_bytes_max: usize,
+    /// Which records are delivered.
+    pub isolation: Isolation,
+    /// `group.instance.id`: a member that comes back under it within its session's timeout gets its partitions back
+    /// without a rebalance.
+    pub instance: Option<String>,
+}
+
+impl Subscription {
+    /// Subscribes to topics with no more than defaults: all records, a dynamic member, 16 MiB queued.
+    pub fn new(group: impl Into<String>, client: impl Into<String>, topics: Vec<String>) -> Self {
+        Self {
+            group: group.into(),
+            client: client.into(),
+            topics,
+            queued_bytes_max: 16 << 20,
+            isolation: Isolation::ReadUncommitted,
+            instance: None,
+        }
+    }
+}
+
+/// Which records a member sees, by Kafka's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// All, those of transactions that are open or aborted included.
+    #[default]
+    ReadUncommitted,
+    /// Up to the first open transaction, without those of aborted ones.
+    ReadCommitted,
+}
+
+/// What a member is to its group at the moment. A transaction that commits offsets carries it, so that a member whose
+/// partitions are another's by now commits nothing (KIP-447).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupMetadata {
+    /// The group's id.
+    pub group: String,
+    /// The group's generation, or the member's epoch.
+    pub generation: i32,
+    /// The member's id.
+    pub member: String,
+    /// `group.instance.id`, for a static member.
+    pub instance: Option<String>,
 }
 
 /// What happens to a member or reader, in order.
@@ -93,10 +160,12 @@ pub trait Member: Send {
         events: &mut Vec<Event>,
     ) -> Result<(), TransportError>;
 
-    /// The group's committed offsets.
+    /// The group's committed offsets. A reader of committed records gets stable ones: offsets that a transaction may
+    /// still change are [`TransportError::Unstable`], and the question is to be asked again.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError>;
 
-    /// Answers [`Event::Assigned`]: all of the partitions, each with the place to read from. They begin paused.
+    /// Answers [`Event::Assigned`]: all of the partitions, each with the place to read from. They begin paused. Called
+    /// again later, it moves to other places.
     fn accept(&mut self, from: &[(TopicPartition, Start)]) -> Result<(), TransportError>;
 
     /// Delivers no records of these partitions until they are resumed. Costs nothing: what is prefetched stays.
@@ -107,6 +176,9 @@ pub trait Member: Send {
 
     /// Commits the offsets of the next records to read.
     fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), CommitError>;
+
+    /// What this member is to its group, for [`TransactionalWriter::send_offsets`].
+    fn group_metadata(&self) -> GroupMetadata;
 
     /// Answers [`Event::Revoking`] and [`Event::Lost`]: from now on the partitions are not ours.
     fn release(&mut self) -> Result<(), TransportError>;
@@ -211,6 +283,9 @@ pub enum TransportError {
         /// The offset asked for.
         offset: i64,
     },
+    /// A transaction that is open may still change the answer. Ask again.
+    #[error("committed offsets wait for a transaction to end")]
+    Unstable,
     /// Records were not written.
     #[error("writing to {partition} failed: {reason}")]
     Delivery {

@@ -237,10 +237,12 @@ fn subscription(instance: &Instance) -> Subscription {
         .clone()
         .unwrap_or_else(|| format!("{group}-{instance_id}"));
     Subscription {
-        group,
-        client,
-        topics: topics.collect::<BTreeSet<_>>().into_iter().collect(),
         queued_bytes_max: config.input_buffer_bytes / config.threads.max(1),
+        ..Subscription::new(
+            group,
+            client,
+            topics.collect::<BTreeSet<_>>().into_iter().collect(),
+        )
     }
 }
 

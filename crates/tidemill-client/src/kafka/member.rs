@@ -12,16 +12,20 @@ use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::client::{Client, REQUEST_TIMEOUT, Rebalance, Role, check, describe};
+use super::group;
 use super::list::{NO_OFFSET, PartitionList};
 use super::messages::{Messages, Remark};
 use super::queue::Queue;
 use crate::{
-    Batch, CommitError, Event, Member, Reader, Settings, Start, Subscription, TopicPartition, TransportError,
-    Wake,
+    Batch, CommitError, Event, GroupMetadata, Isolation, Member, Reader, Settings, Start, Subscription,
+    TopicPartition, TransportError, Wake,
 };
 
 /// Events taken from the main queue at once; it carries errors and rebalances only.
 const MAIN_QUEUE_EVENTS_MAX: usize = 64;
+
+/// How long the question for stable offsets is repeated before the caller gets to look at other things.
+const STABLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Assigned {
     partition: TopicPartition,
@@ -212,6 +216,7 @@ fn note(remark: Remark, of: Option<&TopicPartition>, events: &mut Vec<Event>) ->
 
 pub(super) struct KafkaMember {
     consumer: Consumer,
+    isolation: Isolation,
 }
 
 impl KafkaMember {
@@ -227,7 +232,10 @@ impl KafkaMember {
         check("subscribe", unsafe {
             rd::rd_kafka_subscribe(consumer.client.ptr(), list.ptr())
         })?;
-        Ok(Self { consumer })
+        Ok(Self {
+            consumer,
+            isolation: subscription.isolation,
+        })
     }
 }
 
@@ -252,11 +260,23 @@ impl Member for KafkaMember {
 
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError> {
         let list = PartitionList::new(partitions.iter().map(|p| (p, NO_OFFSET)))?;
-        let timeout = REQUEST_TIMEOUT.as_millis() as c_int;
+        let timeout = match self.isolation {
+            Isolation::ReadUncommitted => REQUEST_TIMEOUT,
+            Isolation::ReadCommitted => STABLE_TIMEOUT,
+        };
         // SAFETY: the client is a live consumer, the list valid for the call, which fills in offsets.
-        check("committed offsets", unsafe {
+        let code = unsafe {
+            let timeout = timeout.as_millis() as c_int;
             rd::rd_kafka_committed(self.consumer.client.ptr(), list.ptr(), timeout)
-        })?;
+        };
+        let waits = |code| {
+            code == Code::RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT
+                || (code == Code::RD_KAFKA_RESP_ERR__TIMED_OUT && self.isolation == Isolation::ReadCommitted)
+        };
+        if waits(code) || list.results().iter().any(|(_, code)| waits(*code)) {
+            return Err(TransportError::Unstable);
+        }
+        check("committed offsets", code)?;
         let offset = |(offset, code): (i64, Code)| {
             check("committed offsets", code).map(|()| (offset >= 0).then_some(offset))
         };
@@ -290,6 +310,10 @@ impl Member for KafkaMember {
             | Code::RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST => Err(CommitError::Fenced(describe(code))),
             code => Ok(check("commit offsets", code)?),
         }
+    }
+
+    fn group_metadata(&self) -> GroupMetadata {
+        group::metadata(&self.consumer.client)
     }
 
     fn release(&mut self) -> Result<(), TransportError> {

@@ -2,10 +2,12 @@
 
 mod client;
 mod describe_topics;
+mod group;
 mod list;
 mod member;
 mod messages;
 mod queue;
+mod transaction;
 mod transport;
 mod writer;
 

@@ -6,13 +6,15 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Client, REQUEST_TIMEOUT, Role};
 use super::member::{KafkaMember, KafkaReader};
+use super::transaction::KafkaTransactionalWriter;
 use super::writer::KafkaWriter;
 use crate::{
-    Member, Reader, Settings, Subscription, TopicDescription, TopicPartition, TopicSpec, Transport,
-    TransportError, Writer,
+    Isolation, Member, Reader, Settings, Subscription, TopicDescription, TopicPartition, TopicSpec,
+    TransactionError, TransactionSettings, TransactionalWriter, Transport, TransportError, Writer,
 };
 
 /// Connects to a cluster through librdkafka. Nothing is sent before the first call.
@@ -103,15 +105,29 @@ impl KafkaTransport {
         settings
     }
 
-    fn client(&self) -> Result<Client, TransportError> {
+    fn client(&self, isolation: Isolation) -> Result<Client, TransportError> {
         let mut settings = layered(&self.settings, "consumer.", &[]);
         settings.insert("group.id".into(), "offsets".into());
-        settings.insert("isolation.level".into(), "read_committed".into());
+        settings.insert("isolation.level".into(), level(isolation).into());
         Client::new(Role::Consumer, &settings)
+    }
+
+    fn producer_settings(&self, name: &str) -> Settings {
+        let mut settings = layered(&self.settings, "producer.", &producer_defaults());
+        settings.insert("client.id".into(), name.into());
+        settings.insert("delivery.report.only.error".into(), "true".into());
+        settings
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>, TransportError> {
         admin_client(&self.settings)
+    }
+}
+
+fn level(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadUncommitted => "read_uncommitted",
+        Isolation::ReadCommitted => "read_committed",
     }
 }
 
@@ -140,6 +156,12 @@ impl Transport for KafkaTransport {
         settings.insert("enable.auto.commit".into(), "false".into());
         settings.insert("enable.auto.offset.store".into(), "false".into());
         settings.insert("enable.partition.eof".into(), "true".into());
+        if subscription.isolation == Isolation::ReadCommitted {
+            settings.insert("isolation.level".into(), "read_committed".into());
+        }
+        if let Some(instance) = &subscription.instance {
+            settings.insert("group.instance.id".into(), instance.clone());
+        }
         // Range, because with equal partition counts it gives one member all inputs of a task; eager with it.
         settings.insert("partition.assignment.strategy".into(), "range".into());
         Ok(Box::new(KafkaMember::join(&settings, subscription)?))
@@ -150,14 +172,29 @@ impl Transport for KafkaTransport {
     }
 
     fn writer(&self, name: &str) -> Result<Box<dyn Writer>, TransportError> {
-        let mut settings = layered(&self.settings, "producer.", &producer_defaults());
-        settings.insert("client.id".into(), name.into());
-        settings.insert("delivery.report.only.error".into(), "true".into());
-        Ok(Box::new(KafkaWriter::new(&settings)?))
+        Ok(Box::new(KafkaWriter::new(&self.producer_settings(name))?))
+    }
+
+    fn transactional_writer(
+        &self,
+        name: &str,
+        transactions: &TransactionSettings,
+    ) -> Result<Box<dyn TransactionalWriter>, TransactionError> {
+        let mut settings = self.producer_settings(name);
+        let timeout = transactions.timeout.as_millis();
+        settings.insert("transactional.id".into(), transactions.id.clone());
+        settings.insert("transaction.timeout.ms".into(), timeout.to_string());
+        settings.insert("enable.idempotence".into(), "true".into());
+        // No record may wait for longer than its transaction lives: librdkafka refuses to start otherwise.
+        settings.insert("delivery.timeout.ms".into(), timeout.to_string());
+        Ok(Box::new(KafkaTransactionalWriter::new(
+            &settings,
+            &transactions.id,
+        )?))
     }
 
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicDescription>>, TransportError> {
-        let client = self.client()?;
+        let client = self.client(Isolation::ReadCommitted)?;
         super::describe_topics::describe(&client, topics)
     }
 
@@ -174,14 +211,46 @@ impl Transport for KafkaTransport {
     }
 
     fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
-        let client = self.client()?;
+        let client = self.client(Isolation::ReadCommitted)?;
         partitions.iter().map(|p| Ok(client.watermarks(p)?.1)).collect()
     }
 
     fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
-        let client = self.client()?;
+        let client = self.client(Isolation::ReadCommitted)?;
         partitions.iter().map(|p| Ok(client.watermarks(p)?.0)).collect()
     }
+
+    fn high_watermarks(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
+        let client = self.client(Isolation::ReadUncommitted)?;
+        partitions.iter().map(|p| Ok(client.watermarks(p)?.1)).collect()
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<(), TransportError> {
+        if before.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in before {
+            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
+                .map_err(|e| TransportError::Settings(e.to_string()))?;
+        }
+        let failed = |reason: String| TransportError::Cluster {
+            operation: "delete records",
+            reason,
+        };
+        let deleted = block_on(self.admin()?.delete_records(&list, &admin_options()));
+        let deleted = deleted.map_err(|e| failed(e.to_string()))?;
+        deleted.elements().iter().try_for_each(|partition| {
+            let of = format!("{}-{}", partition.topic(), partition.partition());
+            partition.error().map_err(|e| failed(format!("{of}: {e}")))
+        })
+    }
+}
+
+fn admin_options() -> AdminOptions {
+    AdminOptions::new()
+        .operation_timeout(Some(REQUEST_TIMEOUT))
+        .request_timeout(Some(REQUEST_TIMEOUT))
 }
 
 type TopicOutcome = Result<String, (String, RDKafkaErrorCode)>;
@@ -190,12 +259,13 @@ pub(super) async fn create_topics(
     admin: &AdminClient<DefaultClientContext>,
     topics: &[TopicSpec],
 ) -> Result<Vec<TopicOutcome>, TransportError> {
+    // librdkafka refuses a request for nothing.
+    if topics.is_empty() {
+        return Ok(Vec::new());
+    }
     let new: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
-    let options = AdminOptions::new()
-        .operation_timeout(Some(REQUEST_TIMEOUT))
-        .request_timeout(Some(REQUEST_TIMEOUT));
     admin
-        .create_topics(&new, &options)
+        .create_topics(&new, &admin_options())
         .await
         .map_err(|e| TransportError::Cluster {
             operation: "create topics",

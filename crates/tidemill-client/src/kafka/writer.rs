@@ -44,6 +44,22 @@ impl KafkaWriter {
         })
     }
 
+    pub(super) fn ptr(&self) -> *mut rd::rd_kafka_t {
+        self.client.ptr()
+    }
+
+    /// Throws away what is queued or under way, and what is known of losses.
+    pub(super) fn purge(&mut self) {
+        const QUEUED: c_int = 0x1;
+        const IN_FLIGHT: c_int = 0x2;
+        // SAFETY: the client is live; callbacks run inside.
+        unsafe {
+            rd::rd_kafka_purge(self.client.ptr(), QUEUED | IN_FLIGHT);
+            rd::rd_kafka_poll(self.client.ptr(), 0);
+        }
+        self.client.take_losses();
+    }
+
     fn send_one(&mut self, record: &Outgoing<'_>) -> Result<(), TransportError> {
         let handle = self
             .topics

@@ -6,10 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use super::group::{Group, MemberId};
 use super::log::Logs;
 use super::member::{MemoryMember, MemoryReader};
+use super::transactions::{MemoryTransactionalWriter, Transactions};
 use super::writer::MemoryWriter;
 use crate::{
-    Member, Reader, Record, Subscription, TopicDescription, TopicPartition, TopicSpec, Transport,
-    TransportError, Writer,
+    Isolation, Member, Reader, Record, Subscription, TopicDescription, TopicPartition, TopicSpec,
+    TransactionError, TransactionSettings, TransactionalWriter, Transport, TransportError, Writer,
 };
 
 /// A cluster in memory. Clones are the same cluster, so several instances of a program can join it.
@@ -29,6 +30,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) logs: Logs,
     pub(super) groups: BTreeMap<String, Group>,
+    pub(super) transactions: Transactions,
     pub(super) failing_commits: usize,
     pub(super) failing_sends: BTreeMap<String, usize>,
     members: MemberId,
@@ -79,16 +81,23 @@ impl MemoryCluster {
 
     /// Appends a record, as some other producer would. Its offset is the next one, whatever the record says.
     pub fn append(&self, to: &TopicPartition, record: Record) -> Result<(), TransportError> {
-        self.shared.lock().logs.append(to, record)?;
+        self.shared.lock().logs.append(to, record, None)?;
         self.shared.changed.notify_all();
         Ok(())
     }
 
-    /// All records of a partition.
+    /// All records of a partition that a reader of committed records sees.
     pub fn records(&self, of: &TopicPartition) -> Result<Vec<Record>, TransportError> {
         let state = self.shared.lock();
         let partition = state.logs.partition(of)?;
-        Ok(partition.read(partition.start(), usize::MAX).unwrap_or_default())
+        let read = partition.read(partition.start(), usize::MAX, Isolation::ReadCommitted);
+        Ok(read.map(|read| read.records).unwrap_or_default())
+    }
+
+    /// What happens to a transaction that is open for too long: it is aborted, and its producer fenced.
+    pub fn expire_transaction(&self, transactional_id: &str) {
+        self.shared.lock().take_over(transactional_id);
+        self.shared.changed.notify_all();
     }
 
     /// Forgets the records before `offset`, as retention does.
@@ -115,7 +124,7 @@ impl MemoryCluster {
         self.shared.changed.notify_all();
     }
 
-    /// Lets the next `times` commits fail.
+    /// Lets the next `times` commits fail, of offsets or of transactions.
     pub fn fail_commits(&self, times: usize) {
         self.shared.lock().failing_commits += times;
     }
@@ -144,6 +153,17 @@ impl Transport for MemoryCluster {
         Ok(Box::new(MemoryWriter::new(self.clone())))
     }
 
+    fn transactional_writer(
+        &self,
+        _name: &str,
+        settings: &TransactionSettings,
+    ) -> Result<Box<dyn TransactionalWriter>, TransactionError> {
+        Ok(Box::new(MemoryTransactionalWriter::new(
+            self.clone(),
+            &settings.id,
+        )))
+    }
+
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicDescription>>, TransportError> {
         let state = self.shared.lock();
         let describe = |name: &&str| {
@@ -170,7 +190,7 @@ impl Transport for MemoryCluster {
         let state = self.shared.lock();
         partitions
             .iter()
-            .map(|p| Ok(state.logs.partition(p)?.end()))
+            .map(|p| Ok(state.logs.partition(p)?.last_stable()))
             .collect()
     }
 
@@ -180,5 +200,22 @@ impl Transport for MemoryCluster {
             .iter()
             .map(|p| Ok(state.logs.partition(p)?.start()))
             .collect()
+    }
+
+    fn high_watermarks(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
+        let state = self.shared.lock();
+        partitions
+            .iter()
+            .map(|p| Ok(state.logs.partition(p)?.high_watermark()))
+            .collect()
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<(), TransportError> {
+        let mut state = self.shared.lock();
+        for (partition, offset) in before {
+            state.logs.partition(partition)?;
+            state.logs.trim(partition, *offset);
+        }
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::log::Logs;
-use crate::{CommitError, Event, TopicPartition};
+use crate::{CommitError, Event, GroupMetadata, TopicPartition};
 
 pub(super) type MemberId = u64;
 
@@ -15,6 +15,8 @@ pub(super) struct Group {
     members: BTreeMap<MemberId, Membership>,
     offsets: BTreeMap<TopicPartition, i64>,
     rebalancing: bool,
+    // One more at every assignment.
+    generation: i32,
 }
 
 struct Membership {
@@ -75,6 +77,20 @@ impl Group {
         self.offsets.get(partition).copied()
     }
 
+    pub(super) fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    /// Whether the group still knows this member as it describes itself.
+    pub(super) fn is_current(&self, member: &GroupMetadata) -> bool {
+        let id = member.member.parse();
+        self.generation == member.generation && id.is_ok_and(|id| self.members.contains_key(&id))
+    }
+
+    pub(super) fn set_offset(&mut self, partition: TopicPartition, offset: i64) {
+        self.offsets.insert(partition, offset);
+    }
+
     pub(super) fn commit(
         &mut self,
         id: MemberId,
@@ -108,6 +124,7 @@ impl Group {
             return;
         }
         self.rebalancing = false;
+        self.generation += 1;
         let mut topics: Vec<String> = self.members.values().flat_map(|m| m.topics.clone()).collect();
         topics.sort();
         topics.dedup();

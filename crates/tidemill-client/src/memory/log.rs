@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Record, TopicPartition, TransportError};
+use crate::{Isolation, Record, TopicPartition, TransportError};
+
+/// One transaction of one producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TransactionNumber(pub(super) u64);
 
 /// The topics of a cluster in memory.
 #[derive(Default)]
@@ -19,9 +23,28 @@ pub(super) struct Topic {
 
 #[derive(Default)]
 pub(super) struct Partition {
-    // Invariant: records[i].offset == start + i.
+    // Invariant: a record at entries[i] has offset start + i.
     start: i64,
-    records: Vec<Record>,
+    entries: Vec<Entry>,
+}
+
+enum Entry {
+    Record(Record, Fate),
+    // The end of a transaction takes an offset, as in Kafka.
+    Marker,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Visible,
+    Open(TransactionNumber),
+    Aborted,
+}
+
+/// What a reader got, and where it goes on.
+pub(super) struct Read {
+    pub(super) records: Vec<Record>,
+    pub(super) next: i64,
 }
 
 impl Logs {
@@ -55,29 +78,52 @@ impl Logs {
             .ok_or_else(|| TransportError::UnknownPartition(at.clone()))
     }
 
-    /// Appends a record; its offset is set here.
-    pub(super) fn append(&mut self, to: &TopicPartition, mut record: Record) -> Result<(), TransportError> {
-        let index = usize::try_from(to.partition).ok();
-        let partition = self
-            .topics
-            .get_mut(&*to.topic)
+    fn partition_mut(&mut self, at: &TopicPartition) -> Result<&mut Partition, TransportError> {
+        let index = usize::try_from(at.partition).ok();
+        self.topics
+            .get_mut(&*at.topic)
             .and_then(|topic| topic.partitions.get_mut(index?))
-            .ok_or_else(|| TransportError::UnknownPartition(to.clone()))?;
-        record.offset = partition.end();
-        partition.records.push(record);
+            .ok_or_else(|| TransportError::UnknownPartition(at.clone()))
+    }
+
+    /// Appends a record; its offset is set here.
+    pub(super) fn append(
+        &mut self,
+        to: &TopicPartition,
+        mut record: Record,
+        within: Option<TransactionNumber>,
+    ) -> Result<(), TransportError> {
+        let partition = self.partition_mut(to)?;
+        record.offset = partition.high_watermark();
+        let fate = within.map_or(Fate::Visible, Fate::Open);
+        partition.entries.push(Entry::Record(record, fate));
         Ok(())
+    }
+
+    /// Ends a transaction in every partition it wrote.
+    pub(super) fn end(&mut self, transaction: TransactionNumber, commit: bool) {
+        let fate = if commit { Fate::Visible } else { Fate::Aborted };
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            let mut wrote = false;
+            for entry in &mut partition.entries {
+                if let Entry::Record(_, open) = entry
+                    && *open == Fate::Open(transaction)
+                {
+                    *open = fate;
+                    wrote = true;
+                }
+            }
+            if wrote {
+                partition.entries.push(Entry::Marker);
+            }
+        }
     }
 
     /// Forgets the records before `offset`, as retention does.
     pub(super) fn trim(&mut self, at: &TopicPartition, offset: i64) {
-        let index = usize::try_from(at.partition).ok();
-        let partition = self
-            .topics
-            .get_mut(&*at.topic)
-            .and_then(|topic| topic.partitions.get_mut(index?));
-        if let Some(partition) = partition {
-            let gone = (offset.clamp(partition.start, partition.end()) - partition.start) as usize;
-            partition.records.drain(..gone);
+        if let Ok(partition) = self.partition_mut(at) {
+            let gone = (offset.clamp(partition.start, partition.high_watermark()) - partition.start) as usize;
+            partition.entries.drain(..gone);
             partition.start += gone as i64;
         }
     }
@@ -88,16 +134,45 @@ impl Partition {
         self.start
     }
 
-    pub(super) fn end(&self) -> i64 {
-        self.start + self.records.len() as i64
+    pub(super) fn high_watermark(&self) -> i64 {
+        self.start + self.entries.len() as i64
+    }
+
+    /// The offset of the first record of an open transaction, or else the end.
+    pub(super) fn last_stable(&self) -> i64 {
+        let open = |entry: &Entry| matches!(entry, Entry::Record(_, Fate::Open(_)));
+        let before = self.entries.iter().position(open);
+        before.map_or(self.high_watermark(), |n| self.start + n as i64)
+    }
+
+    /// How far such a reader gets.
+    pub(super) fn end(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark(),
+            Isolation::ReadCommitted => self.last_stable(),
+        }
     }
 
     /// At most `max` records from `offset` on; `None` when the offset is out of range.
-    pub(super) fn read(&self, offset: i64, max: usize) -> Option<Vec<Record>> {
-        if offset < self.start || offset > self.end() {
+    pub(super) fn read(&self, offset: i64, max: usize, isolation: Isolation) -> Option<Read> {
+        if offset < self.start || offset > self.high_watermark() {
             return None;
         }
-        let from = (offset - self.start) as usize;
-        Some(self.records.iter().skip(from).take(max).cloned().collect())
+        let end = self.end(isolation);
+        let mut read = Read {
+            records: Vec::new(),
+            next: offset,
+        };
+        for entry in self.entries.iter().skip((offset - self.start) as usize) {
+            if read.next >= end || read.records.len() >= max {
+                break;
+            }
+            read.next += 1;
+            match (entry, isolation) {
+                (Entry::Marker, _) | (Entry::Record(_, Fate::Aborted), Isolation::ReadCommitted) => {}
+                (Entry::Record(record, _), _) => read.records.push(record.clone()),
+            }
+        }
+        Some(read)
     }
 }

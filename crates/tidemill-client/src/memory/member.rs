@@ -10,7 +10,8 @@ use super::cluster::State;
 use super::group::MemberId;
 use super::log::Logs;
 use crate::{
-    Batch, CommitError, Event, Member, Reader, Start, Subscription, TopicPartition, TransportError, Wake,
+    Batch, CommitError, Event, GroupMetadata, Isolation, Member, Reader, Start, Subscription, TopicPartition,
+    TransportError, Wake,
 };
 
 /// The partitions being read and how far they are.
@@ -18,6 +19,7 @@ use crate::{
 struct Positions {
     next: BTreeMap<TopicPartition, Position>,
     paused: BTreeSet<TopicPartition>,
+    isolation: Isolation,
 }
 
 struct Position {
@@ -27,6 +29,17 @@ struct Position {
 }
 
 impl Positions {
+    fn of(isolation: Isolation) -> Self {
+        Self {
+            isolation,
+            ..Self::default()
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Self::of(self.isolation);
+    }
+
     fn assign(&mut self, from: &[(TopicPartition, Start)], logs: &Logs) -> Result<(), TransportError> {
         self.next.clear();
         self.paused.clear();
@@ -34,7 +47,7 @@ impl Positions {
             let log = logs.partition(partition)?;
             let offset = match *start {
                 Start::Earliest => log.start(),
-                Start::Latest => log.end(),
+                Start::Latest => log.end(self.isolation),
                 Start::At(offset) => offset,
             };
             self.next.insert(
@@ -60,25 +73,26 @@ impl Positions {
                 continue;
             }
             let log = logs.partition(partition)?;
-            let records = log
-                .read(position.offset, left)
-                .ok_or_else(|| TransportError::OutOfRange {
+            let read = log.read(position.offset, left, self.isolation).ok_or_else(|| {
+                TransportError::OutOfRange {
                     partition: partition.clone(),
                     offset: position.offset,
-                })?;
-            if let Some(last) = records.last() {
-                left -= records.len();
-                position.offset = last.offset + 1;
+                }
+            })?;
+            position.offset = read.next;
+            if !read.records.is_empty() {
+                left -= read.records.len();
                 events.push(Event::Records(Batch {
                     partition: partition.clone(),
-                    records,
+                    records: read.records,
                 }));
             }
-            if position.offset == log.end() && position.reported != Some(log.end()) {
-                position.reported = Some(log.end());
+            let end = log.end(self.isolation);
+            if position.offset == end && position.reported != Some(end) {
+                position.reported = Some(end);
                 events.push(Event::CaughtUp {
                     partition: partition.clone(),
-                    end: log.end(),
+                    end,
                 });
             }
         }
@@ -92,6 +106,8 @@ pub(super) struct MemoryMember {
     id: MemberId,
     owned: Vec<TopicPartition>,
     positions: Positions,
+    // Of the assignment it heard of last.
+    generation: i32,
     // Told of its loss, not yet released; it joins again then.
     lost: bool,
     // Set by `wake`, cleared by the poll that it ended.
@@ -102,10 +118,11 @@ impl MemoryMember {
     pub(super) fn join(cluster: MemoryCluster, subscription: Subscription) -> Self {
         let mut member = Self {
             cluster,
+            positions: Positions::of(subscription.isolation),
             subscription,
             id: 0,
             owned: Vec::new(),
-            positions: Positions::default(),
+            generation: 0,
             lost: false,
             woken: Arc::default(),
         };
@@ -139,15 +156,18 @@ impl MemoryMember {
         if !group.contains(self.id) {
             if !self.lost {
                 self.lost = true;
-                self.positions = Positions::default();
+                self.positions.clear();
                 events.push(Event::Lost(std::mem::take(&mut self.owned)));
             }
             return Ok(());
         }
         if let Some(news) = group.next_news(self.id) {
             match &news {
-                Event::Assigned(partitions) => self.owned = partitions.clone(),
-                Event::Revoking(_) => self.positions = Positions::default(),
+                Event::Assigned(partitions) => {
+                    self.owned = partitions.clone();
+                    self.generation = group.generation();
+                }
+                Event::Revoking(_) => self.positions.clear(),
                 _ => {}
             }
             events.push(news);
@@ -192,7 +212,12 @@ impl Member for MemoryMember {
 
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError> {
         let state = self.cluster.shared.lock();
-        let group = state.groups.get(&self.subscription.group);
+        let name = &self.subscription.group;
+        let unstable = |p: &TopicPartition| state.transactions.is_unstable(name, p);
+        if self.subscription.isolation == Isolation::ReadCommitted && partitions.iter().any(unstable) {
+            return Err(TransportError::Unstable);
+        }
+        let group = state.groups.get(name);
         Ok(partitions.iter().map(|p| group?.committed(p)).collect())
     }
 
@@ -231,9 +256,19 @@ impl Member for MemoryMember {
             .commit(self.id, offsets)
     }
 
+    fn group_metadata(&self) -> GroupMetadata {
+        GroupMetadata {
+            group: self.subscription.group.clone(),
+            // As this member knows it: of the assignment it heard of last.
+            generation: self.generation,
+            member: self.id.to_string(),
+            instance: self.subscription.instance.clone(),
+        }
+    }
+
     fn release(&mut self) -> Result<(), TransportError> {
         self.owned.clear();
-        self.positions = Positions::default();
+        self.positions.clear();
         if std::mem::take(&mut self.lost) {
             self.rejoin();
             return Ok(());
@@ -271,7 +306,7 @@ impl MemoryReader {
     pub(super) fn new(cluster: MemoryCluster) -> Self {
         Self {
             cluster,
-            positions: Positions::default(),
+            positions: Positions::of(Isolation::ReadCommitted),
         }
     }
 }

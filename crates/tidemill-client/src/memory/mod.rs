@@ -5,6 +5,7 @@ mod cluster;
 mod group;
 mod log;
 mod member;
+mod transactions;
 mod writer;
 
 pub use cluster::MemoryCluster;

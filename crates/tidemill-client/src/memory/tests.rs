@@ -3,16 +3,15 @@ use std::time::Duration;
 use super::MemoryCluster;
 use tidemill_data::{Headers, Timestamp};
 
-use crate::{CommitError, Event, Member, Outgoing, Record, Start, Subscription, TopicPartition, Transport};
+use crate::{
+    CommitError, Event, Isolation, Member, Outgoing, Record, Start, Subscription, TopicPartition,
+    TransactionError, TransactionSettings, TransactionalWriter, Transport, TransportError,
+};
 
 fn join(cluster: &MemoryCluster, client: &str) -> Box<dyn Member> {
-    let subscription = Subscription {
-        group: "g".into(),
-        client: client.into(),
-        topics: vec!["in".into()],
-        queued_bytes_max: 1 << 20,
-    };
-    cluster.join(&subscription).unwrap()
+    cluster
+        .join(&Subscription::new("g", client, vec!["in".into()]))
+        .unwrap()
 }
 
 fn poll(member: &mut dyn Member) -> Vec<Event> {
@@ -132,4 +131,90 @@ fn reading_before_the_first_record_is_out_of_range() {
     assert!(
         matches!(&events[..], [Event::Records(batch), Event::CaughtUp { end: 3, .. }] if batch.records.len() == 1)
     );
+}
+
+fn outgoing<'a>(topic: crate::WriterTopic, value: &'a str, headers: &'a Headers) -> Outgoing<'a> {
+    Outgoing {
+        topic,
+        partition: 0,
+        timestamp: Timestamp::from_millis(0),
+        key: None,
+        value: Some(value.as_bytes()),
+        headers,
+    }
+}
+
+fn transactional(cluster: &MemoryCluster) -> Box<dyn TransactionalWriter> {
+    let settings = TransactionSettings {
+        id: "t".into(),
+        timeout: Duration::from_secs(10),
+    };
+    cluster.transactional_writer("w", &settings).unwrap()
+}
+
+fn values(cluster: &MemoryCluster) -> Vec<String> {
+    let records = cluster.records(&at(0)).unwrap().into_iter();
+    records
+        .map(|r| String::from_utf8(r.value.unwrap().to_vec()).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_transaction_is_seen_when_it_is_committed_and_never_when_it_is_aborted() {
+    let cluster = MemoryCluster::new();
+    cluster.topic("in", 1);
+    let (mut writer, headers) = (transactional(&cluster), Headers::default());
+    let topic = writer.topic("in").unwrap();
+    writer.begin().unwrap();
+    writer.send(&[outgoing(topic, "aborted", &headers)]).unwrap();
+    writer.abort().unwrap();
+    writer.begin().unwrap();
+    writer.send(&[outgoing(topic, "committed", &headers)]).unwrap();
+    cluster.append(&at(0), record("after")).unwrap();
+    assert_eq!(values(&cluster), [] as [&str; 0]);
+    assert_eq!(cluster.end_offsets(&[at(0)]).unwrap(), [2]);
+    assert_eq!(cluster.high_watermarks(&[at(0)]).unwrap(), [4]);
+    writer.commit().unwrap();
+    assert_eq!(values(&cluster), ["committed", "after"]);
+    assert_eq!(cluster.end_offsets(&[at(0)]).unwrap(), [5]);
+}
+
+#[test]
+fn a_writer_whose_id_was_taken_over_is_fenced_and_its_open_transaction_aborted() {
+    let cluster = MemoryCluster::new();
+    cluster.topic("in", 1);
+    let (mut zombie, headers) = (transactional(&cluster), Headers::default());
+    let topic = zombie.topic("in").unwrap();
+    zombie.begin().unwrap();
+    zombie.send(&[outgoing(topic, "x", &headers)]).unwrap();
+    let mut heir = transactional(&cluster);
+    assert!(matches!(zombie.commit(), Err(TransactionError::Fenced { .. })));
+    assert!(matches!(zombie.abort(), Err(TransactionError::Fenced { .. })));
+    heir.begin().unwrap();
+    heir.commit().unwrap();
+    assert_eq!(values(&cluster), [] as [&str; 0]);
+}
+
+#[test]
+fn offsets_of_a_transaction_are_stable_once_it_ends_and_refused_from_a_former_member() {
+    let cluster = MemoryCluster::new();
+    cluster.topic("in", 1);
+    let subscription = Subscription {
+        isolation: Isolation::ReadCommitted,
+        ..Subscription::new("g", "a", vec!["in".into()])
+    };
+    let mut a = cluster.join(&subscription).unwrap();
+    poll(&mut *a);
+    let mut writer = transactional(&cluster);
+    writer.begin().unwrap();
+    writer.send_offsets(&[(at(0), 3)], &a.group_metadata()).unwrap();
+    assert!(matches!(a.committed(&[at(0)]), Err(TransportError::Unstable)));
+    writer.commit().unwrap();
+    assert_eq!(a.committed(&[at(0)]).unwrap(), [Some(3)]);
+    cluster.expire("g", "a");
+    writer.begin().unwrap();
+    let refused = writer.send_offsets(&[(at(0), 4)], &a.group_metadata());
+    assert!(matches!(refused, Err(TransactionError::Abortable(_))));
+    writer.abort().unwrap();
+    assert_eq!(cluster.committed("g", &at(0)), Some(3));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::MemoryCluster;
+use super::log::TransactionNumber;
 use crate::{Outgoing, Record, TopicPartition, TransportError, Writer, WriterTopic};
 
 pub(super) struct MemoryWriter {
@@ -12,6 +13,8 @@ pub(super) struct MemoryWriter {
     topics: Vec<Arc<str>>,
     // The first loss since the last flush or poll; outcomes are told late, as by a real producer.
     lost: Option<TransportError>,
+    // The transaction that what is sent belongs to.
+    pub(super) within: Option<TransactionNumber>,
 }
 
 impl MemoryWriter {
@@ -20,6 +23,7 @@ impl MemoryWriter {
             cluster,
             topics: Vec::new(),
             lost: None,
+            within: None,
         }
     }
 }
@@ -61,7 +65,7 @@ impl Writer for MemoryWriter {
                 value: record.value.map(Bytes::copy_from_slice),
                 headers: record.headers.clone(),
             };
-            state.logs.append(&to, written)?;
+            state.logs.append(&to, written, self.within)?;
         }
         drop(state);
         self.cluster.shared.changed.notify_all();

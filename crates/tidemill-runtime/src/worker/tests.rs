@@ -97,12 +97,7 @@ impl World {
                 .cloned()
                 .chain(part.repartition_sources.iter().map(|t| t.name.clone()))
         });
-        let subscription = Subscription {
-            group: "app".into(),
-            client: name.into(),
-            topics: topics.collect(),
-            queued_bytes_max: 1 << 20,
-        };
+        let subscription = Subscription::new("app", name, topics.collect());
         let member = transport.join(&subscription).unwrap();
         let restore_listener: Option<crate::restore::RestoreListener> = Some(Arc::new(listener));
         let instance = Instance {
