@@ -51,6 +51,6 @@ pub use memory::MemoryCluster;
 pub use record::{Batch, Outgoing, Record, TopicPartition, WriterTopic};
 pub use transaction::{TransactionError, TransactionalWriter};
 pub use transport::{
-    CommitError, Event, GroupMetadata, Isolation, Member, Reader, Settings, Start, Subscription,
+    CommitError, Committed, Event, GroupMetadata, Isolation, Member, Reader, Settings, Start, Subscription,
     TopicDescription, TopicSpec, TransactionSettings, Transport, TransportError, Wake, Writer,
 };

@@ -1,6 +1,6 @@
 //! Transactions: records and offsets that become visible together or not at all.
 
-use crate::{GroupMetadata, TopicPartition, TransportError, Writer};
+use crate::{Committed, GroupMetadata, TopicPartition, TransportError, Writer};
 
 /// A producer of transactions, from [`Transport::transactional_writer`](crate::Transport::transactional_writer).
 ///
@@ -19,7 +19,7 @@ pub trait TransactionalWriter: Writer {
     /// when the group has moved on from it.
     fn send_offsets(
         &mut self,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, Committed)],
         group: &GroupMetadata,
     ) -> Result<(), TransactionError>;
 

@@ -99,6 +99,24 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+/// A committed offset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the next record to read.
+    pub next: i64,
+    /// Whatever the member that committed wanted to be told again: tasks keep their stream times in it.
+    pub metadata: Arc<str>,
+}
+
+impl From<i64> for Committed {
+    fn from(next: i64) -> Self {
+        Self {
+            next,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a member is to its group at the moment. A transaction that commits offsets carries it, so that a member whose
 /// partitions are another's by now commits nothing (KIP-447).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,7 +180,7 @@ pub trait Member: Send {
 
     /// The group's committed offsets. A reader of committed records gets stable ones: offsets that a transaction may
     /// still change are [`TransportError::Unstable`], and the question is to be asked again.
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError>;
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>, TransportError>;
 
     /// Answers [`Event::Assigned`]: all of the partitions, each with the place to read from. They begin paused. Called
     /// again later, it moves to other places.
@@ -175,7 +193,7 @@ pub trait Member: Send {
     fn resume(&mut self, partitions: &[TopicPartition]);
 
     /// Commits the offsets of the next records to read.
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), CommitError>;
+    fn commit(&mut self, offsets: &[(TopicPartition, Committed)]) -> Result<(), CommitError>;
 
     /// What this member is to its group, for [`TransactionalWriter::send_offsets`].
     fn group_metadata(&self) -> GroupMetadata;

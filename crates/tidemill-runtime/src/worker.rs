@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use tidemill_client::{Batch, CommitError, Event, Member, Start, TopicPartition, Transport};
+use tidemill_client::{Batch, CommitError, Committed, Event, Member, Start, TopicPartition, Transport};
 use tidemill_data::Timestamp;
 use tidemill_store::{StoreOptions, TopicId};
 use tidemill_streams::{Outputs, Task, TaskConfig, TaskId, Topology};
@@ -313,10 +313,18 @@ impl Worker {
             return Ok(Vec::new());
         }
         let committed = self.member.committed(partitions)?;
+        for (partition, committed) in partitions.iter().zip(&committed) {
+            if let (Some(committed), Some(live)) = (committed, self.task_of(partition)) {
+                let resumed = committed.metadata.is_empty() || live.task.resume(&committed.metadata);
+                if !resumed {
+                    tracing::warn!("{partition}: the committed offset's metadata is not this program's");
+                }
+            }
+        }
         let reset = self.instance.config.reset;
-        let start = |(partition, committed): (&TopicPartition, Option<i64>)| {
+        let start = |(partition, committed): (&TopicPartition, Option<Committed>)| {
             let start = match (committed, reset) {
-                (Some(offset), _) => Start::At(offset),
+                (Some(committed), _) => Start::At(committed.next),
                 (None, Reset::Earliest) => Start::Earliest,
                 (None, Reset::Latest) => Start::Latest,
                 (None, Reset::Refuse) => {
@@ -429,8 +437,12 @@ impl Worker {
                 .send(&self.instance.topology, &self.instance.plan, &self.outputs)?;
             live.count_sent(&self.outputs);
             self.outputs.clear();
-            let at = |(topic, next): (String, i64)| (TopicPartition::new(topic, id.partition), next);
-            offsets.extend(commit.offsets.into_iter().map(at));
+            let metadata: Arc<str> = commit.metadata.into();
+            for (topic, next) in commit.offsets {
+                let metadata = metadata.clone();
+                let at = TopicPartition::new(topic, id.partition);
+                offsets.push((at, Committed { next, metadata }));
+            }
             changed.push(*id);
         }
         self.sender.flush()?;

@@ -11,7 +11,7 @@ use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::client::c_string;
-use crate::{TopicPartition, TransportError};
+use crate::{Committed, TopicPartition, TransportError};
 
 /// "Where the group's committed offset says, else as `auto.offset.reset` says", and no offset at all.
 pub(super) const NO_OFFSET: i64 = -1001;
@@ -41,17 +41,56 @@ impl PartitionList {
         Ok(this)
     }
 
+    /// Offsets to commit, with their metadata.
+    pub(super) fn committed(offsets: &[(TopicPartition, Committed)]) -> Result<Self, TransportError> {
+        let list = Self::new(
+            offsets
+                .iter()
+                .map(|(partition, committed)| (partition, committed.next)),
+        )?;
+        for (at, (_, committed)) in offsets.iter().enumerate() {
+            let text = committed.metadata.as_bytes();
+            if text.is_empty() {
+                continue;
+            }
+            // SAFETY: the list has an element for each of `offsets`. Its metadata is memory of librdkafka's own
+            // allocator, which destroying the list frees.
+            unsafe {
+                let element = (*list.list).elems.add(at);
+                let memory = rd::rd_kafka_mem_malloc(std::ptr::null_mut(), text.len());
+                assert!(!memory.is_null(), "there is memory for a few bytes");
+                std::ptr::copy_nonoverlapping(text.as_ptr(), memory.cast::<u8>(), text.len());
+                (*element).metadata = memory;
+                (*element).metadata_size = text.len();
+            }
+        }
+        Ok(list)
+    }
+
     pub(super) fn ptr(&self) -> *mut rd::rd_kafka_topic_partition_list_t {
         self.list
     }
 
     /// Offsets and errors, in the order of the list.
-    pub(super) fn results(&self) -> Vec<(i64, Code)> {
+    pub(super) fn results(&self) -> Vec<(Committed, Code)> {
         // SAFETY: the list is live.
         unsafe { elements(self.list) }
             .iter()
-            .map(|e| (e.offset, e.err))
+            .map(|e| (committed(e), e.err))
             .collect()
+    }
+}
+
+fn committed(element: &rd::rd_kafka_topic_partition_t) -> Committed {
+    let text = if element.metadata.is_null() {
+        &[]
+    } else {
+        // SAFETY: metadata that is there has the size that is said.
+        unsafe { std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size) }
+    };
+    Committed {
+        next: element.offset,
+        metadata: String::from_utf8_lossy(text).into(),
     }
 }
 

@@ -17,8 +17,8 @@ use super::list::{NO_OFFSET, PartitionList};
 use super::messages::{Messages, Remark};
 use super::queue::Queue;
 use crate::{
-    Batch, CommitError, Event, GroupMetadata, Isolation, Member, Reader, Settings, Start, Subscription,
-    TopicPartition, TransportError, Wake,
+    Batch, CommitError, Committed, Event, GroupMetadata, Isolation, Member, Reader, Settings, Start,
+    Subscription, TopicPartition, TransportError, Wake,
 };
 
 /// Events taken from the main queue at once; it carries errors and rebalances only.
@@ -258,7 +258,7 @@ impl Member for KafkaMember {
         self.consumer.poll(records_max, wait, events)
     }
 
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError> {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>, TransportError> {
         let list = PartitionList::new(partitions.iter().map(|p| (p, NO_OFFSET)))?;
         let timeout = match self.isolation {
             Isolation::ReadUncommitted => REQUEST_TIMEOUT,
@@ -277,8 +277,8 @@ impl Member for KafkaMember {
             return Err(TransportError::Unstable);
         }
         check("committed offsets", code)?;
-        let offset = |(offset, code): (i64, Code)| {
-            check("committed offsets", code).map(|()| (offset >= 0).then_some(offset))
+        let offset = |(committed, code): (Committed, Code)| {
+            check("committed offsets", code).map(|()| (committed.next >= 0).then_some(committed))
         };
         list.results().into_iter().map(offset).collect()
     }
@@ -295,8 +295,8 @@ impl Member for KafkaMember {
         self.consumer.set_paused(partitions, false);
     }
 
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), CommitError> {
-        let list = PartitionList::new(offsets.iter().map(|(partition, offset)| (partition, *offset)))?;
+    fn commit(&mut self, offsets: &[(TopicPartition, Committed)]) -> Result<(), CommitError> {
+        let list = PartitionList::committed(offsets)?;
         // SAFETY: the client is a live consumer, the list valid for the call.
         let code = unsafe { rd::rd_kafka_commit(self.consumer.client.ptr(), list.ptr(), 0) };
         match code {

@@ -14,8 +14,8 @@ use super::group::NativeMetadata;
 use super::list::PartitionList;
 use super::writer::KafkaWriter;
 use crate::{
-    GroupMetadata, Outgoing, Settings, TopicPartition, TransactionError, TransactionalWriter, TransportError,
-    Writer, WriterTopic,
+    Committed, GroupMetadata, Outgoing, Settings, TopicPartition, TransactionError, TransactionalWriter,
+    TransportError, Writer, WriterTopic,
 };
 
 /// How often a step that failed for a passing reason is repeated. Each attempt waits for the broker by itself.
@@ -134,10 +134,10 @@ impl TransactionalWriter for KafkaTransactionalWriter {
 
     fn send_offsets(
         &mut self,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, Committed)],
         group: &GroupMetadata,
     ) -> Result<(), TransactionError> {
-        let list = PartitionList::new(offsets.iter().map(|(partition, offset)| (partition, *offset)))?;
+        let list = PartitionList::committed(offsets)?;
         let group = NativeMetadata::new(group)?;
         // SAFETY: the client is a live producer; list and metadata live through the call.
         self.step("add offsets to a transaction", |rk| unsafe {

@@ -107,7 +107,8 @@ impl MemoryCluster {
 
     /// A group's committed offset.
     pub fn committed(&self, group: &str, partition: &TopicPartition) -> Option<i64> {
-        self.shared.lock().groups.get(group)?.committed(partition)
+        let committed = self.shared.lock().groups.get(group)?.committed(partition)?;
+        Some(committed.next)
     }
 
     /// What happens to members that are silent for too long: they are out of the group, and others get their

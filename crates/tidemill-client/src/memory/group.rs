@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::log::Logs;
-use crate::{CommitError, Event, GroupMetadata, TopicPartition};
+use crate::{CommitError, Committed, Event, GroupMetadata, TopicPartition};
 
 pub(super) type MemberId = u64;
 
 #[derive(Default)]
 pub(super) struct Group {
     members: BTreeMap<MemberId, Membership>,
-    offsets: BTreeMap<TopicPartition, i64>,
+    offsets: BTreeMap<TopicPartition, Committed>,
     rebalancing: bool,
     // One more at every assignment.
     generation: i32,
@@ -73,8 +73,8 @@ impl Group {
         }
     }
 
-    pub(super) fn committed(&self, partition: &TopicPartition) -> Option<i64> {
-        self.offsets.get(partition).copied()
+    pub(super) fn committed(&self, partition: &TopicPartition) -> Option<Committed> {
+        self.offsets.get(partition).cloned()
     }
 
     pub(super) fn generation(&self) -> i32 {
@@ -87,14 +87,14 @@ impl Group {
         self.generation == member.generation && id.is_ok_and(|id| self.members.contains_key(&id))
     }
 
-    pub(super) fn set_offset(&mut self, partition: TopicPartition, offset: i64) {
+    pub(super) fn set_offset(&mut self, partition: TopicPartition, offset: Committed) {
         self.offsets.insert(partition, offset);
     }
 
     pub(super) fn commit(
         &mut self,
         id: MemberId,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, Committed)],
     ) -> Result<(), CommitError> {
         let Some(member) = self.members.get(&id) else {
             return Err(CommitError::Fenced("unknown member".into()));
@@ -103,7 +103,7 @@ impl Group {
             if !member.owned.contains(partition) {
                 return Err(CommitError::Fenced(format!("{partition} is not this member's")));
             }
-            self.offsets.insert(partition.clone(), *offset);
+            self.offsets.insert(partition.clone(), offset.clone());
         }
         Ok(())
     }

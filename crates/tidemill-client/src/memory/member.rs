@@ -10,8 +10,8 @@ use super::cluster::State;
 use super::group::MemberId;
 use super::log::Logs;
 use crate::{
-    Batch, CommitError, Event, GroupMetadata, Isolation, Member, Reader, Start, Subscription, TopicPartition,
-    TransportError, Wake,
+    Batch, CommitError, Committed, Event, GroupMetadata, Isolation, Member, Reader, Start, Subscription,
+    TopicPartition, TransportError, Wake,
 };
 
 /// The partitions being read and how far they are.
@@ -210,7 +210,7 @@ impl Member for MemoryMember {
         Ok(())
     }
 
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError> {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>, TransportError> {
         let state = self.cluster.shared.lock();
         let name = &self.subscription.group;
         let unstable = |p: &TopicPartition| state.transactions.is_unstable(name, p);
@@ -238,7 +238,7 @@ impl Member for MemoryMember {
         }
     }
 
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), CommitError> {
+    fn commit(&mut self, offsets: &[(TopicPartition, Committed)]) -> Result<(), CommitError> {
         let mut state = self.cluster.shared.lock();
         if state.failing_commits > 0 {
             state.failing_commits -= 1;

@@ -44,12 +44,12 @@ fn a_second_member_waits_until_the_first_has_released() {
     let mut b = join(&cluster, "b");
     assert_eq!(poll(&mut *b), []);
     assert_eq!(poll(&mut *a), [Event::Revoking(vec![at(0), at(1)])]);
-    a.commit(&[(at(1), 7)]).unwrap();
+    a.commit(&[(at(1), 7.into())]).unwrap();
     assert_eq!(poll(&mut *b), []);
     a.release().unwrap();
     assert_eq!(poll(&mut *a), [Event::Assigned(vec![at(0)])]);
     assert_eq!(poll(&mut *b), [Event::Assigned(vec![at(1)])]);
-    assert_eq!(b.committed(&[at(0), at(1)]).unwrap(), [None, Some(7)]);
+    assert_eq!(b.committed(&[at(0), at(1)]).unwrap(), [None, Some(7.into())]);
 }
 
 #[test]
@@ -59,11 +59,14 @@ fn a_member_that_was_expired_may_not_commit_and_joins_again() {
     let mut a = join(&cluster, "a");
     poll(&mut *a);
     cluster.expire("g", "a");
-    assert!(matches!(a.commit(&[(at(0), 1)]), Err(CommitError::Fenced(_))));
+    assert!(matches!(
+        a.commit(&[(at(0), 1.into())]),
+        Err(CommitError::Fenced(_))
+    ));
     assert_eq!(poll(&mut *a), [Event::Lost(vec![at(0), at(1)])]);
     a.release().unwrap();
     assert_eq!(poll(&mut *a), [Event::Assigned(vec![at(0), at(1)])]);
-    a.commit(&[(at(0), 1)]).unwrap();
+    a.commit(&[(at(0), 1.into())]).unwrap();
 }
 
 #[test]
@@ -90,8 +93,11 @@ fn injected_failures_hit_as_often_as_asked() {
     let mut a = join(&cluster, "a");
     poll(&mut *a);
     cluster.fail_commits(1);
-    assert!(matches!(a.commit(&[(at(0), 1)]), Err(CommitError::Transport(_))));
-    a.commit(&[(at(0), 1)]).unwrap();
+    assert!(matches!(
+        a.commit(&[(at(0), 1.into())]),
+        Err(CommitError::Transport(_))
+    ));
+    a.commit(&[(at(0), 1.into())]).unwrap();
     cluster.fail_sends("in", 1);
     let mut writer = cluster.writer("w").unwrap();
     let (topic, headers, timestamp) = (
@@ -207,13 +213,15 @@ fn offsets_of_a_transaction_are_stable_once_it_ends_and_refused_from_a_former_me
     poll(&mut *a);
     let mut writer = transactional(&cluster);
     writer.begin().unwrap();
-    writer.send_offsets(&[(at(0), 3)], &a.group_metadata()).unwrap();
+    writer
+        .send_offsets(&[(at(0), 3.into())], &a.group_metadata())
+        .unwrap();
     assert!(matches!(a.committed(&[at(0)]), Err(TransportError::Unstable)));
     writer.commit().unwrap();
-    assert_eq!(a.committed(&[at(0)]).unwrap(), [Some(3)]);
+    assert_eq!(a.committed(&[at(0)]).unwrap(), [Some(3.into())]);
     cluster.expire("g", "a");
     writer.begin().unwrap();
-    let refused = writer.send_offsets(&[(at(0), 4)], &a.group_metadata());
+    let refused = writer.send_offsets(&[(at(0), 4.into())], &a.group_metadata());
     assert!(matches!(refused, Err(TransactionError::Abortable(_))));
     writer.abort().unwrap();
     assert_eq!(cluster.committed("g", &at(0)), Some(3));

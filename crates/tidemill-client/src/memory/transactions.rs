@@ -7,8 +7,8 @@ use super::cluster::State;
 use super::log::TransactionNumber;
 use super::writer::MemoryWriter;
 use crate::{
-    GroupMetadata, Outgoing, TopicPartition, TransactionError, TransactionalWriter, TransportError, Writer,
-    WriterTopic,
+    Committed, GroupMetadata, Outgoing, TopicPartition, TransactionError, TransactionalWriter,
+    TransportError, Writer, WriterTopic,
 };
 
 /// Every `transactional.id` and what it is doing.
@@ -23,7 +23,7 @@ struct Ongoing {
     // One more at every take-over; a writer of an earlier epoch is fenced.
     epoch: u32,
     open: Option<TransactionNumber>,
-    offsets: Vec<(String, TopicPartition, i64)>,
+    offsets: Vec<(String, TopicPartition, Committed)>,
 }
 
 impl Transactions {
@@ -147,7 +147,7 @@ impl TransactionalWriter for MemoryTransactionalWriter {
 
     fn send_offsets(
         &mut self,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(TopicPartition, Committed)],
         group: &GroupMetadata,
     ) -> Result<(), TransactionError> {
         let mut state = self.cluster.shared.lock();
@@ -163,7 +163,7 @@ impl TransactionalWriter for MemoryTransactionalWriter {
         }
         let offsets = offsets
             .iter()
-            .map(|(at, next)| (group.group.clone(), at.clone(), *next));
+            .map(|(at, next)| (group.group.clone(), at.clone(), next.clone()));
         self.ongoing(&mut state)?.offsets.extend(offsets);
         Ok(())
     }
