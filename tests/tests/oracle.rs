@@ -56,4 +56,5 @@ areas! {
     aggregate: "aggregate",
     table: "table",
     join_stream_table: "join-stream-table",
+    join_table_table: "join-table-table",
 }

@@ -70,6 +70,10 @@ impl<K: 'static, V: 'static> Rows<K, V> for StoredRows<K, V> {
         true
     }
 
+    fn versioned(&self) -> bool {
+        self.store.versioned()
+    }
+
     fn lookup(&self, _: &Builder) -> Lookup<K, V> {
         Lookup {
             getter: Arc::new(self.store.clone()),

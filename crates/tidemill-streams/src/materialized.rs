@@ -1,5 +1,7 @@
 //! Where a table's rows are kept.
 
+use std::time::Duration;
+
 use tidemill_data::{Data, StoreName, Wire};
 use tidemill_store::{StoreKind, StoreSpec};
 
@@ -14,6 +16,8 @@ pub struct Materialized<K, V> {
     pub(crate) key: Wire<K>,
     pub(crate) value: Wire<V>,
     pub(crate) changelog: bool,
+    /// How long versions before the latest are kept; `None` keeps only the latest row.
+    pub(crate) history_ms: Option<i64>,
 }
 
 impl<K: Data, V: Data> Materialized<K, V> {
@@ -25,6 +29,7 @@ impl<K: Data, V: Data> Materialized<K, V> {
             key: Wire::own(),
             value: Wire::own(),
             changelog: true,
+            history_ms: None,
         }
     }
 }
@@ -39,6 +44,13 @@ impl<K, V> Materialized<K, V> {
         }
     }
 
+    /// Keeps what rows were before, for as long as `history` after the newest one: they can be asked for as of a time.
+    #[must_use]
+    pub fn versioned(self, history: Duration) -> Self {
+        let history_ms = Some(i64::try_from(history.as_millis()).unwrap_or(i64::MAX));
+        Self { history_ms, ..self }
+    }
+
     /// Declares the store, with a name as Kafka Streams makes it if none was given.
     pub(crate) fn declare(
         &self,
@@ -47,6 +59,12 @@ impl<K, V> Materialized<K, V> {
         kind: StoreKind,
         active: bool,
     ) -> StoreIndex {
+        let kind = match (kind, self.history_ms) {
+            (StoreKind::Timestamped, Some(history_retention_ms)) => {
+                StoreKind::Versioned { history_retention_ms }
+            }
+            (kind, _) => kind,
+        };
         let name = self
             .name
             .clone()
@@ -68,6 +86,7 @@ impl<K: 'static, V: 'static> From<&StoreName<K, V>> for Materialized<K, V> {
             key: name.key().clone(),
             value: name.value().clone(),
             changelog: true,
+            history_ms: None,
         }
     }
 }

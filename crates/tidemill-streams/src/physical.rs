@@ -227,6 +227,11 @@ fn changelog(app: &str, store: &StoreDecl) -> InternalTopic {
             config.insert("cleanup.policy", "compact".to_owned());
         }
     }
+    // The changelog of versions has several records a key: compaction must leave those that the history needs.
+    if let StoreKind::Versioned { history_retention_ms } = store.spec.kind {
+        let lag_ms = history_retention_ms.saturating_add(ADDITIONAL_RETENTION_MS);
+        config.insert("min.compaction.lag.ms", lag_ms.to_string());
+    }
     let name = store.spec.name.clone();
     InternalTopic {
         name: format!("{app}-{name}-changelog"),

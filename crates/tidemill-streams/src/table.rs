@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Stamped, Wire};
+use tidemill_data::{Stamped, Timestamp, Wire};
 
 use crate::{
     Change,
@@ -44,6 +44,11 @@ pub(crate) trait Rows<K, V>: Send + Sync {
     /// are there anyway. Whether changes now have them.
     fn send_old(&self, builder: &Builder, force: bool) -> bool;
 
+    /// Whether changes may be of the past: the rows are kept in a store of versions, or made of such rows.
+    fn versioned(&self) -> bool {
+        false
+    }
+
     /// How to look up rows. What has to be kept for that is kept from now on.
     fn lookup(&self, builder: &Builder) -> Lookup<K, V>;
 }
@@ -57,6 +62,17 @@ pub(crate) struct Lookup<K, V> {
 /// Reads one row.
 pub(crate) trait Getter<K, V>: Send + Sync {
     fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt>;
+
+    /// The row as it was at a time, where versions are kept; else as it is.
+    fn get_as_of(
+        &self,
+        ctx: &mut Context,
+        node: NodeId,
+        key: &K,
+        _at: Timestamp,
+    ) -> Result<Option<Stamped<V>>, Halt> {
+        self.get(ctx, node, key)
+    }
 }
 
 impl<K: 'static, V: 'static> KTable<K, V> {

@@ -1,11 +1,12 @@
-//! A typed view of a timestamped store: the rows of a table.
+//! A typed view of a timestamped or versioned store: the rows of a table.
 
 use std::mem::take;
 
 use tidemill_data::{BoxError, Headers, Place, Presence, Stamped, Timestamp, Wire};
+use tidemill_store::{StoreKind, VersionPut};
 
 use crate::{
-    Record,
+    Change, Record,
     context::Context,
     failure::{Halt, Step, TaskError, guard},
     graph::{Graph, NodeId, StoreIndex},
@@ -16,11 +17,34 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// It is there.
-    Row,
+    Row(Standing),
     /// It went: the value is, or encodes to, null.
-    Removed,
-    /// The value could not be encoded, which the policy dealt with.
-    Failed,
+    Removed(Standing),
+    /// Nothing was written: the value could not be encoded, which the policy dealt with, or it is older than the
+    /// store's history goes back.
+    Nothing,
+}
+
+/// Whether what was written is what the key has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is.
+    Latest,
+    /// It is a version of the past: a later one stays.
+    Superseded,
+}
+
+impl Written {
+    /// The change that goes downstream, if anything was written.
+    pub(crate) fn change<V>(self, new: Option<V>, old: Option<V>) -> Option<Change<V>> {
+        let (new, standing) = match self {
+            Self::Row(standing) => (new, standing),
+            Self::Removed(standing) => (None, standing),
+            Self::Nothing => return None,
+        };
+        let latest = standing == Standing::Latest;
+        Some(Change { new, old, latest })
+    }
 }
 
 /// The rows of a table in their store.
@@ -28,6 +52,7 @@ pub(crate) struct TableStore<K, V> {
     pub(crate) index: StoreIndex,
     pub(crate) name: String,
     changelog: String,
+    versioned: bool,
     pub(crate) key: Wire<K>,
     pub(crate) value: Wire<V>,
 }
@@ -38,6 +63,7 @@ impl<K, V> Clone for TableStore<K, V> {
             index: self.index,
             name: self.name.clone(),
             changelog: self.changelog.clone(),
+            versioned: self.versioned,
             key: self.key.clone(),
             value: self.value.clone(),
         }
@@ -54,6 +80,7 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         Self {
             index,
             changelog: format!("{}-{name}-changelog", graph.app),
+            versioned: matches!(decl.spec.kind, StoreKind::Versioned { .. }),
             name,
             key,
             value,
@@ -94,13 +121,37 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         Ok(None)
     }
 
+    /// Whether the store keeps versions of rows.
+    pub(crate) fn versioned(&self) -> bool {
+        self.versioned
+    }
+
     pub(crate) fn get(&self, ctx: &mut Context, key: &[u8]) -> Result<Option<Stamped<V>>, Halt> {
         let id = ctx.store_id(self.index);
-        let Some((value, timestamp)) = ctx.stores.timestamped(id).get(key)? else {
+        let row = if self.versioned {
+            let version = ctx.stores.versioned(id).get(key)?;
+            version.map(|version| (version.value, version.valid_from))
+        } else {
+            ctx.stores.timestamped(id).get(key)?
+        };
+        let Some((value, timestamp)) = row else {
             return Ok(None);
         };
         let value = self.decode(value)?;
         Ok(Some(Stamped::new(value, timestamp)))
+    }
+
+    /// The row as it was at a time, in a store that keeps versions; else as it is.
+    fn get_at(&self, ctx: &mut Context, key: &[u8], at: Timestamp) -> Result<Option<Stamped<V>>, Halt> {
+        if !self.versioned {
+            return self.get(ctx, key);
+        }
+        let id = ctx.store_id(self.index);
+        let Some(version) = ctx.stores.versioned(id).get_as_of(key, at)? else {
+            return Ok(None);
+        };
+        let value = self.decode(version.value)?;
+        Ok(Some(Stamped::new(value, version.valid_from)))
     }
 
     pub(crate) fn decode(&self, value: &[u8]) -> Result<V, Halt> {
@@ -127,10 +178,8 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         value: Option<&V>,
         timestamp: Timestamp,
     ) -> Result<Written, Halt> {
-        let id = ctx.store_id(self.index);
         let Some(value) = value else {
-            ctx.stores.timestamped(id).delete(key, timestamp);
-            return Ok(Written::Removed);
+            return self.put_bytes(ctx, key, None, timestamp);
         };
         let mut bytes = take(&mut ctx.value);
         bytes.clear();
@@ -140,21 +189,41 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
                 .encode(Place::value(&self.changelog, &none), value, &mut bytes)
         });
         let written = match encoded.and_then(|encoded| encoded.map_err(BoxError::from)) {
-            Ok(Presence::Value) => {
-                ctx.stores.timestamped(id).put(key, &bytes, timestamp);
-                Written::Row
-            }
-            Ok(Presence::Null) => {
-                ctx.stores.timestamped(id).delete(key, timestamp);
-                Written::Removed
-            }
-            Err(error) => {
-                ctx.failed(node, Step::Encode, error)?;
-                Written::Failed
-            }
+            Ok(Presence::Value) => self.put_bytes(ctx, key, Some(&bytes), timestamp),
+            Ok(Presence::Null) => self.put_bytes(ctx, key, None, timestamp),
+            Err(error) => ctx.failed(node, Step::Encode, error).map(|()| Written::Nothing),
         };
         ctx.value = bytes;
-        Ok(written)
+        written
+    }
+
+    fn put_bytes(
+        &self,
+        ctx: &mut Context,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: Timestamp,
+    ) -> Result<Written, Halt> {
+        let id = ctx.store_id(self.index);
+        let mut standing = Standing::Latest;
+        if self.versioned {
+            standing = match ctx.stores.versioned(id).put(key, value, timestamp)? {
+                VersionPut::Latest => Standing::Latest,
+                VersionPut::Superseded { .. } => Standing::Superseded,
+                VersionPut::Expired => {
+                    ctx.drop_record();
+                    return Ok(Written::Nothing);
+                }
+            };
+        } else if let Some(value) = value {
+            ctx.stores.timestamped(id).put(key, value, timestamp);
+        } else {
+            ctx.stores.timestamped(id).delete(key, timestamp);
+        }
+        Ok(match value {
+            Some(_) => Written::Row(standing),
+            None => Written::Removed(standing),
+        })
     }
 }
 
@@ -164,6 +233,21 @@ impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
             return Ok(None);
         };
         let row = Self::get(self, ctx, &bytes);
+        ctx.key = bytes;
+        row
+    }
+
+    fn get_as_of(
+        &self,
+        ctx: &mut Context,
+        node: NodeId,
+        key: &K,
+        at: Timestamp,
+    ) -> Result<Option<Stamped<V>>, Halt> {
+        let Some(bytes) = self.encode_key(ctx, node, key, &Headers::new())? else {
+            return Ok(None);
+        };
+        let row = self.get_at(ctx, &bytes, at);
         ctx.key = bytes;
         row
     }

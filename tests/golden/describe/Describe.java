@@ -138,6 +138,93 @@ public class Describe {
       KTable<String, String> t = b.table("right", TEXT);
       s.join(t, (l, r) -> l + r, store("joined")).toStream().to("out");
     });
+    all.put("stream_stream_left_join", b -> {
+      KStream<String, String> s = b.stream("left", TEXT);
+      KStream<String, String> t = b.stream("right", TEXT);
+      s.leftJoin(t, (l, r) -> l + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5))).to("out");
+    });
+    all.put("stream_stream_outer_join", b -> {
+      KStream<String, String> s = b.stream("left", TEXT);
+      KStream<String, String> t = b.stream("right", TEXT);
+      s.outerJoin(t, (l, r) -> l + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5))).to("out");
+    });
+    all.put("stream_stream_outer_join_named", b -> {
+      KStream<String, String> s = b.stream("left", TEXT);
+      KStream<String, String> t = b.stream("right", TEXT);
+      s.outerJoin(t, (l, r) -> l + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5)), StreamJoined.<String, String, String>as("kept").withName("met")).to("out");
+    });
+    all.put("stream_stream_left_join_named", b -> {
+      KStream<String, String> s = b.stream("left", TEXT);
+      KStream<String, String> t = b.stream("right", TEXT);
+      s.selectKey((k, v) -> v).leftJoin(t.selectKey((k, v) -> v), (l, r) -> l + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5)), StreamJoined.<String, String, String>as("kept").withName("met")).to("out");
+    });
+    all.put("stream_stream_join_after_select_key", b -> {
+      KStream<String, String> s = b.stream("left", TEXT);
+      KStream<String, String> t = b.stream("right", TEXT);
+      s.selectKey((k, v) -> v).join(t.map(KeyValue::pair), (l, r) -> l + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5))).to("out");
+    });
+    all.put("stream_self_join", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.join(s, (l, r) -> l + r, JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5))).to("out");
+    });
+    all.put("table_table_join_unnamed", b -> {
+      KTable<String, String> s = b.table("left", TEXT);
+      KTable<String, String> t = b.table("right", TEXT, store("kept"));
+      s.join(t, (l, r) -> l + r).toStream().to("out");
+    });
+    all.put("table_table_left_join", b -> {
+      KTable<String, String> s = b.table("left", TEXT);
+      KTable<String, String> t = b.table("right", TEXT);
+      s.leftJoin(t, (l, r) -> l + r).filter((k, v) -> true).toStream().to("out");
+    });
+    all.put("table_table_outer_join", b -> {
+      KTable<String, String> s = b.table("left", TEXT);
+      KTable<String, String> t = b.table("right", TEXT);
+      KTable<String, String> u = b.table("third", TEXT);
+      s.outerJoin(t, (l, r) -> l + r).join(u, (l, r) -> l + r).toStream().to("out");
+    });
+    all.put("foreign_key_join", b -> {
+      KTable<String, String> s = b.table("orders", TEXT);
+      KTable<String, String> t = b.table("customers", TEXT);
+      s.join(t, v -> v, (l, r) -> l + r).toStream().to("out");
+    });
+    all.put("foreign_key_left_join_stored", b -> {
+      KTable<String, String> s = b.table("orders", TEXT, store("orders-kept"));
+      KTable<String, String> t = b.table("customers", TEXT, store("customers-kept"));
+      s.leftJoin(t, v -> v, (l, r) -> l + r, store("joined")).toStream().to("out");
+    });
+    all.put("foreign_key_join_named", b -> {
+      KTable<String, String> s = b.table("orders", TEXT);
+      KTable<String, String> t = b.table("customers", TEXT);
+      s.join(t, v -> v, (l, r) -> l + r, TableJoined.as("by-customer"), store("joined")).toStream().to("out");
+    });
+    all.put("stream_global_join", b -> {
+      KStream<String, String> s = b.stream("clicks", TEXT);
+      GlobalKTable<String, String> t = b.globalTable("cities", TEXT, store("cities-kept"));
+      s.join(t, (k, v) -> v, (l, r) -> l + r).to("out");
+    });
+    all.put("stream_global_left_join_unnamed", b -> {
+      KStream<String, String> s = b.stream("clicks", TEXT);
+      GlobalKTable<String, String> t = b.globalTable("cities", TEXT);
+      GlobalKTable<String, String> u = b.globalTable("lands", TEXT);
+      s.leftJoin(t, (k, v) -> v, (l, r) -> l + r).join(u, (k, v) -> v, (l, r) -> l + r).to("out");
+      b.stream("other", TEXT).to("out2");
+    });
+    all.put("table_versioned", b -> {
+      KStream<String, String> s = b.stream("clicks", TEXT);
+      KTable<String, String> t = b.table("prices", TEXT, Materialized.as(org.apache.kafka.streams.state.Stores.persistentVersionedKeyValueStore("prices-kept", Duration.ofMinutes(5))));
+      s.join(t, (l, r) -> l + r).to("out");
+    });
+    all.put("stream_table_join_with_grace", b -> {
+      KStream<String, String> s = b.stream("clicks", TEXT);
+      KTable<String, String> t = b.table("prices", TEXT, Materialized.as(org.apache.kafka.streams.state.Stores.persistentVersionedKeyValueStore("prices-kept", Duration.ofMinutes(5))));
+      s.join(t, (l, r) -> l + r, Joined.<String, String, String>with(Serdes.String(), Serdes.String(), Serdes.String(), "timely", Duration.ofSeconds(5))).to("out");
+    });
+    all.put("stream_table_left_join_with_grace_unnamed", b -> {
+      KStream<String, String> s = b.stream("clicks", TEXT);
+      KTable<String, String> t = b.table("prices", TEXT, Materialized.as(org.apache.kafka.streams.state.Stores.persistentVersionedKeyValueStore("prices-kept", Duration.ofMinutes(5))));
+      s.selectKey((k, v) -> v).leftJoin(t, (l, r) -> l + r, Joined.<String, String, String>with(Serdes.String(), Serdes.String(), Serdes.String()).withGracePeriod(Duration.ofSeconds(5))).to("out");
+    });
     for (Map.Entry<String, Consumer<StreamsBuilder>> entry : all.entrySet()) {
       StreamsBuilder builder = new StreamsBuilder();
       entry.getValue().accept(builder);

@@ -1,6 +1,6 @@
 //! Runs a case: its topology through the DSL, its inputs through one task that holds all subtopologies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -58,7 +58,7 @@ pub fn run(case: &Case, open: OpenStore, restarts: Restarts) -> Result<Outcome> 
         }
     }
     for (name, rows) in &program.stores {
-        outcome.stores.insert(name.clone(), run.rows(name, *rows)?);
+        outcome.stores.insert(name.clone(), run.rows(name, *rows, case)?);
     }
     Ok(outcome)
 }
@@ -177,8 +177,9 @@ impl Run {
         })
     }
 
-    fn rows(&mut self, name: &str, rows: StoredRows) -> Result<Vec<Vec<Value>>> {
+    fn rows(&mut self, name: &str, rows: StoredRows, case: &Case) -> Result<Vec<Vec<Value>>> {
         match rows {
+            StoredRows::Versions => self.versions(name, case),
             StoredRows::Texts => {
                 let found = self.task.rows(&StoreName::<Text, String>::named(name))?;
                 Ok(found
@@ -195,6 +196,44 @@ impl Run {
                     .collect())
             }
         }
+    }
+}
+
+impl Run {
+    /// The latest value of each key that any input has, and its value as of each time that any input has.
+    fn versions(&mut self, name: &str, case: &Case) -> Result<Vec<Vec<Value>>> {
+        let store = StoreName::<Text, String>::named(name);
+        let records = || {
+            case.inputs.iter().filter_map(|input| match input {
+                Input::Record(record) => Some(record),
+                Input::Advance { .. } => None,
+            })
+        };
+        let times: BTreeSet<i64> = records().map(|record| record.ts).collect();
+        let keys: BTreeSet<&Text> = records().map(|record| &record.key).collect();
+        let mut rows = Vec::new();
+        for key in keys.into_iter().filter(|key| key.is_some()) {
+            if let Some(row) = self.task.row(&store, key)? {
+                rows.push(vec![
+                    json!(key),
+                    Value::Null,
+                    json!(row.value),
+                    json!(row.timestamp.millis()),
+                ]);
+            }
+            for time in &times {
+                let as_of = Timestamp::from_millis(*time);
+                if let Some(row) = self.task.row_as_of(&store, key, as_of)? {
+                    rows.push(vec![
+                        json!(key),
+                        json!(time),
+                        json!(row.value),
+                        json!(row.timestamp.millis()),
+                    ]);
+                }
+            }
+        }
+        Ok(rows)
     }
 }
 

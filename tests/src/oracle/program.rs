@@ -2,6 +2,8 @@
 //!
 //! Everything is text or null. A table's rows are never null; the streams of its changes are.
 
+mod joins;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
@@ -27,6 +29,7 @@ enum Made {
 pub(super) enum StoredRows {
     Texts,
     Counts,
+    Versions,
 }
 
 /// A case's program, with the topics it writes and the stores it names.
@@ -71,8 +74,10 @@ impl Program {
             "branch" => return self.branch(op),
             "group_by_key" | "group_by" => return self.group(op),
             "count" | "reduce" | "aggregate" => Made::Table(self.aggregation(op)?),
-            "join_stream_table" => Made::Stream(self.join_stream_table(op)?),
-            unknown => bail!("the operator `{unknown}` is not there yet"),
+            unknown => match self.join(op)? {
+                Some(made) => made,
+                None => bail!("the operator `{unknown}` is not there yet"),
+            },
         };
         self.made.insert(op.id.clone(), made);
         Ok(())
@@ -115,7 +120,7 @@ impl Program {
 
     fn table_source(&mut self, op: &Op) -> Result<KTable<Text, String>> {
         if op.number("versioned_ms").is_some() {
-            bail!("versioned tables are not there yet");
+            return self.versioned_table(op);
         }
         let topic = Topic::<Text, String>::named(op.need_text("topic")?);
         Ok(match self.named(op) {
@@ -305,21 +310,6 @@ impl Program {
                 .count(store),
         };
         Ok(counts.map_values(|_, count| count.to_string()))
-    }
-
-    fn join_stream_table(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
-        let [left, right] = op.from()[..] else {
-            bail!("a join has two sides")
-        };
-        if op.number("grace").is_some() {
-            bail!("joins with grace are not there yet");
-        }
-        let (stream, table) = (self.stream(left)?, self.table(right)?);
-        let join = joiner(op.need("joiner")?)?;
-        Ok(match op.need_text("kind")? {
-            "inner" => stream.join_table(&table, move |k, v, row| join(k, &v, &Some(row))),
-            _ => stream.left_join_table(&table, move |k, v, row| join(k, &v, &row)),
-        })
     }
 }
 

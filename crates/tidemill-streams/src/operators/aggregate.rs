@@ -12,7 +12,7 @@ use crate::{
     failure::Halt,
     graph::{NodeId, NodeKind},
     grouped::{Wanted, stored_table},
-    table_store::{TableStore, Written},
+    table_store::TableStore,
 };
 
 impl<K: 'static, V: 'static> KGroupedStream<K, V> {
@@ -338,17 +338,13 @@ where
             (self.work_in)(&key, value, row.or_else(&self.first))
         })?;
         let Some(new) = worked_in else { return Ok(None) };
-        let new = match self
+        let written = self
             .store
-            .put(ctx, self.node, key_bytes, new.as_ref(), timestamp)?
-        {
-            Written::Row => new,
-            Written::Removed => None,
-            Written::Failed => return Ok(None),
-        };
-        Ok(Some(Record {
+            .put(ctx, self.node, key_bytes, new.as_ref(), timestamp)?;
+        let change = written.change(new, old);
+        Ok(change.map(|value| Record {
             key,
-            value: Change::new(new, old),
+            value,
             timestamp,
             headers,
         }))

@@ -166,7 +166,8 @@ where
         let row = if null_key {
             None
         } else {
-            self.rows.get(ctx, self.node, &record.key)?
+            self.rows
+                .get_as_of(ctx, self.node, &record.key, record.timestamp)?
         };
         let Record {
             key,

@@ -8,6 +8,7 @@ mod for_each;
 mod group;
 mod group_table;
 mod join_table;
+mod join_tables;
 mod map;
 mod map_record;
 mod map_values;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{BoxError, Stamped};
+use tidemill_data::{BoxError, Stamped, Timestamp};
 use tidemill_store::StoreKind;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     graph::{NodeId, NodeKind},
     grouped::Wanted,
     table::{Getter, Lookup, Rows},
-    table_store::{TableStore, Written},
+    table_store::TableStore,
 };
 
 /// What goes downstream when there is no row now and, as far as old values tell, was none before.
@@ -50,6 +50,12 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
         if absent == Absent::Silent && self.rows.send_old(&self.builder, false) {
             old.set();
         }
+        // Of versions of the past nobody can tell whether a row was there before.
+        let absent = if self.rows.versioned() {
+            Absent::Told
+        } else {
+            absent
+        };
         let outlet = Outlet::new();
         let operator = Arc::new(RowWise {
             node,
@@ -147,11 +153,11 @@ pub(super) fn write_through<K: 'static, V: 'static>(
         };
         let written = store.put(ctx, node, &bytes, record.value.new.as_ref(), record.timestamp);
         ctx.key = bytes;
-        match written? {
-            Written::Row => {}
-            Written::Removed => record.value.new = None,
-            Written::Failed => return Ok(()),
-        }
+        let Change { new, old, .. } = record.value;
+        let Some(change) = written?.change(new, old) else {
+            return Ok(());
+        };
+        record.value = change;
     }
     out.send(ctx, record)
 }
@@ -167,6 +173,13 @@ where
             self.0.old.set();
         }
         self.0.old.is_set()
+    }
+
+    fn versioned(&self) -> bool {
+        match &self.0.store {
+            Some(store) => store.versioned(),
+            None => self.0.parent.versioned(),
+        }
     }
 
     fn lookup(&self, builder: &Builder) -> Lookup<K, W> {
@@ -200,6 +213,20 @@ where
 {
     fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<W>>, Halt> {
         let Some(row) = self.parent.get(ctx, node, key)? else {
+            return Ok(None);
+        };
+        let made = self.operator.made(ctx, key, Some(row.value))?.flatten();
+        Ok(made.map(|value| Stamped::new(value, row.timestamp)))
+    }
+
+    fn get_as_of(
+        &self,
+        ctx: &mut Context,
+        node: NodeId,
+        key: &K,
+        at: Timestamp,
+    ) -> Result<Option<Stamped<W>>, Halt> {
+        let Some(row) = self.parent.get_as_of(ctx, node, key, at)? else {
             return Ok(None);
         };
         let made = self.operator.made(ctx, key, Some(row.value))?.flatten();

@@ -12,7 +12,7 @@ use crate::{
     failure::Halt,
     graph::{NodeId, NodeKind},
     grouped::{Wanted, stored_table},
-    table_store::{TableStore, Written},
+    table_store::TableStore,
 };
 
 use super::{
@@ -368,18 +368,13 @@ impl<K: 'static, A: 'static, I, F, G> TableAggregate<K, A, I, F, G> {
         } else {
             None
         };
-        let new = match self
+        let written = self
             .store
-            .put(ctx, self.node, key_bytes, new.as_ref(), timestamp)?
-        {
-            Written::Row => new,
-            Written::Removed => None,
-            Written::Failed => return Ok(None),
-        };
-        let old = old.map(|row| row.value);
-        Ok(Some(Record {
+            .put(ctx, self.node, key_bytes, new.as_ref(), timestamp)?;
+        let change = written.change(new, old.map(|row| row.value));
+        Ok(change.map(|value| Record {
             key,
-            value: Change::new(new, old),
+            value,
             timestamp,
             headers,
         }))

@@ -1,6 +1,6 @@
 //! `table`: the latest value of each key of a topic.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidemill_data::{DecodeError, EncodeError, Format, Place, Presence, StoreName, Topic, Wire};
 use tidemill_store::StoreKind;
@@ -13,7 +13,7 @@ use crate::{
     graph::NodeId,
     grouped::Wanted,
     table::{Lookup, Rows},
-    table_store::{TableStore, Written},
+    table_store::{Standing, TableStore, Written},
 };
 
 use super::source::{NullKeys, read, source};
@@ -43,6 +43,7 @@ impl App {
                 key,
                 value,
                 changelog: true,
+                history_ms: None,
             },
         )
     }
@@ -64,6 +65,32 @@ impl App {
         store: &StoreName<K, V>,
     ) -> KTable<K, V> {
         self.table_of(topic, store.into())
+    }
+
+    /// A topic as a table that keeps what its rows were before: for as long as `history` after the newest record, a
+    /// lookup may ask for the row as of a time, and a join with a stream does so for each of its records.
+    ///
+    /// A record that comes late is a version of the past. Operators on rows see it; aggregations and joins of tables
+    /// do not, since the current row stays. A record older than the history is dropped.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{HOUR, StoreName, Topic};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// const PRICE_HISTORY: StoreName<String, i64> = StoreName::new("price-history");
+    /// # let app = App::new("docs");
+    /// let prices = app.table_versioned(&PRICES, &PRICE_HISTORY, 24 * HOUR);
+    /// app.stream(&ORDERS).join_table(&prices, |_, pieces, price_then| pieces * price_then).to(&ORDERS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn table_versioned<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        store: &StoreName<K, V>,
+        history: Duration,
+    ) -> KTable<K, V> {
+        self.table_of(topic, Materialized::from(store).versioned(history))
     }
 
     fn table_of<K: 'static, V: 'static>(
@@ -186,6 +213,10 @@ impl<K: 'static, V: 'static> Rows<K, V> for Kept<K, V> {
         true
     }
 
+    fn versioned(&self) -> bool {
+        self.store.versioned()
+    }
+
     fn lookup(&self, builder: &Builder) -> Lookup<K, V> {
         self.keep(builder);
         Lookup {
@@ -218,7 +249,7 @@ impl<K: 'static, U: 'static, V: 'static, F: Fn(U) -> Option<V> + Send + Sync> Ed
         } = record;
         let new = (self.split)(value);
         let mut old = None;
-        let mut written = Written::Row;
+        let mut written = Written::Row(Standing::Latest);
         if self.rows.kept.is_set() {
             if self.rows.old.is_set() {
                 old = store.get(ctx, &key)?.map(|row| row.value);
@@ -226,16 +257,14 @@ impl<K: 'static, U: 'static, V: 'static, F: Fn(U) -> Option<V> + Send + Sync> Ed
             written = store.put(ctx, self.node, &key, new.as_ref(), timestamp)?;
         }
         ctx.key = key;
-        let new = match written {
-            Written::Row => new,
-            Written::Removed => None,
-            Written::Failed => return Ok(()),
+        let Some(change) = written.change(new, old) else {
+            return Ok(());
         };
         self.out.send(
             ctx,
             Record {
                 key: typed,
-                value: Change::new(new, old),
+                value: change,
                 timestamp,
                 headers,
             },

@@ -1,0 +1,79 @@
+//! `describe()` of joins prints what Kafka Streams prints: see `tests/golden/describe/`.
+
+use std::time::Duration;
+
+use tidemill_data::{MINUTE, StoreName, Topic};
+use tidemill_streams::{App, KTable};
+
+fn topic(name: &str) -> Topic<String, String> {
+    Topic::named(name)
+}
+
+fn store(name: &str) -> StoreName<String, String> {
+    StoreName::named(name)
+}
+
+fn out(table: &KTable<String, String>) {
+    table.to_stream().to(&Topic::named("out"));
+}
+
+fn check(golden: &str, compose: impl FnOnce(&App)) {
+    let app = App::new("app");
+    compose(&app);
+    assert_eq!(app.describe().expect("the topology can run"), golden);
+}
+
+macro_rules! golden {
+    ($($name:ident: $compose:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let golden = include_str!(concat!("../../../tests/golden/describe/", stringify!($name), ".txt"));
+                check(golden, $compose);
+            }
+        )*
+    };
+}
+
+const HISTORY: Duration = Duration::from_secs(300);
+
+golden! {
+    table_table_join: |app| {
+        let (left, right) = (app.table(&topic("left")), app.table(&topic("right")));
+        out(&left.join_as(&right, &store("joined"), |_, l, r| l + &r));
+    };
+    table_table_join_unnamed: |app| {
+        let left = app.table(&topic("left"));
+        let right = app.table_as(&topic("right"), &store("kept"));
+        out(&left.join(&right, |_, l, r| l + &r));
+    };
+    table_table_left_join: |app| {
+        let (left, right) = (app.table(&topic("left")), app.table(&topic("right")));
+        out(&left.left_join(&right, |_, l, _| l).filter(|_, _| true));
+    };
+    table_table_outer_join: |app| {
+        let (left, right) = (app.table(&topic("left")), app.table(&topic("right")));
+        let third = app.table(&topic("third"));
+        out(&left.outer_join(&right, |k, _, _| k.clone()).join(&third, |_, l, _| l));
+    };
+    table_versioned: |app| {
+        let stream = app.stream(&topic("clicks"));
+        let table = app.table_versioned(&topic("prices"), &store("prices-kept"), HISTORY);
+        stream.join_table(&table, |_, l, r| l + &r).to(&topic("out"));
+    };
+}
+
+#[test]
+fn a_versioned_changelog_keeps_what_the_history_needs() {
+    let app = App::new("app");
+    let _ = app.table_versioned(&topic("prices"), &store("prices-kept"), 5 * MINUTE);
+    let topology = app.topology().expect("the topology can run");
+    let changelogs = topology.subtopologies().iter().flat_map(|part| &part.changelogs);
+    let config: Vec<_> = changelogs.map(|topic| &topic.config).collect();
+    assert_eq!(config.len(), 1);
+    assert_eq!(config[0]["cleanup.policy"], "compact");
+    assert_eq!(
+        config[0]["min.compaction.lag.ms"],
+        (86_400_000 + 300_000).to_string()
+    );
+}

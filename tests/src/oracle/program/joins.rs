@@ -1,0 +1,70 @@
+//! The joins of a case, and versioned tables.
+
+use anyhow::{Result, bail};
+use std::time::Duration;
+use tidemill_data::{StoreName, Topic};
+use tidemill_streams::{KStream, KTable};
+
+use super::{Made, Op, Program, StoredRows, Text, joiner};
+
+impl Program {
+    /// Adds a join, or gives nothing for an operator that is none.
+    pub(super) fn join(&mut self, op: &Op) -> Result<Option<Made>> {
+        Ok(Some(match op.op.as_str() {
+            "join_stream_table" => Made::Stream(self.join_stream_table(op)?),
+            "join_table_table" => Made::Table(self.join_table_table(op)?),
+            _ => return Ok(None),
+        }))
+    }
+
+    pub(super) fn versioned_table(&mut self, op: &Op) -> Result<KTable<Text, String>> {
+        let (name, topic) = (op.need_text("name")?, op.need_text("topic")?);
+        self.stores.insert(name.to_owned(), StoredRows::Versions);
+        let history = Duration::from_millis(u64::try_from(op.need_number("versioned_ms")?)?);
+        let topic = Topic::<Text, String>::named(topic);
+        Ok(self.app.table_versioned(&topic, &StoreName::named(name), history))
+    }
+
+    fn join_stream_table(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
+        let [left, right] = sides(op)?;
+        if op.number("grace").is_some() {
+            bail!("joins with grace are not there yet");
+        }
+        let (stream, table) = (self.stream(left)?, self.table(right)?);
+        let join = joiner(op.need("joiner")?)?;
+        Ok(match op.need_text("kind")? {
+            "inner" => stream.join_table(&table, move |k, v, row| join(k, &v, &Some(row))),
+            _ => stream.left_join_table(&table, move |k, v, row| join(k, &v, &row)),
+        })
+    }
+
+    fn join_table_table(&mut self, op: &Op) -> Result<KTable<Text, String>> {
+        let [left, right] = sides(op)?;
+        let (left, right) = (self.table(left)?, self.table(right)?);
+        let join = joiner(op.need("joiner")?)?;
+        let inner = {
+            let join = joiner(op.need("joiner")?)?;
+            move |k: &Text, l, r| Ok(join(k, &Some(l), &Some(r)))
+        };
+        let left_only = {
+            let join = joiner(op.need("joiner")?)?;
+            move |k: &Text, l, r| Ok(join(k, &Some(l), &r))
+        };
+        let outer = move |k: &Text, l, r| Ok(join(k, &l, &r));
+        Ok(match (op.need_text("kind")?, self.named(op)) {
+            ("inner", None) => left.try_join(&right, inner),
+            ("inner", Some(store)) => left.try_join_as(&right, &store, inner),
+            ("left", None) => left.try_left_join(&right, left_only),
+            ("left", Some(store)) => left.try_left_join_as(&right, &store, left_only),
+            (_, None) => left.try_outer_join(&right, outer),
+            (_, Some(store)) => left.try_outer_join_as(&right, &store, outer),
+        })
+    }
+}
+
+fn sides(op: &Op) -> Result<[&str; 2]> {
+    let [left, right] = op.from()[..] else {
+        bail!("a join has two sides")
+    };
+    Ok([left, right])
+}
