@@ -35,6 +35,12 @@ pub struct Config {
     /// What all stores of the instance may cache above their databases; by default their share of the budget.
     pub(crate) cache_bytes_max: Option<usize>,
     pub(crate) delete_retention: Duration,
+    pub(crate) exactly_once: bool,
+    pub(crate) transaction_timeout: Duration,
+    /// How often what was read of repartition topics is deleted.
+    pub(crate) purge_interval: Duration,
+    /// `group.instance.id`; each thread adds its number.
+    pub(crate) group_instance_id: Option<String>,
     pub(crate) reset: Reset,
     /// What the transport gets.
     pub(crate) client: Settings,
@@ -92,6 +98,10 @@ impl Default for Config {
             state_memory_bytes: None,
             cache_bytes_max: None,
             delete_retention: Duration::from_secs(24 * 60 * 60),
+            exactly_once: false,
+            transaction_timeout: Duration::from_secs(10),
+            purge_interval: Duration::from_secs(30),
+            group_instance_id: None,
             reset: Reset::Earliest,
             client: Settings::new(),
         }
@@ -165,7 +175,10 @@ impl Config {
             "state.memory.bytes" => self.state_memory_bytes = Some(given.bytes()?),
             "statestore.cache.max.bytes" => self.cache_bytes_max = Some(given.bytes()?),
             "delete.retention.ms" => self.delete_retention = given.milliseconds()?,
-            "processing.guarantee" => given.one_of(&["at_least_once"], "`at_least_once`")?,
+            "processing.guarantee" => self.exactly_once = given.guarantee()?,
+            "transaction.timeout.ms" => self.transaction_timeout = given.milliseconds()?,
+            "repartition.purge.interval.ms" => self.purge_interval = given.milliseconds()?,
+            "group.instance.id" => self.group_instance_id = Some(text.clone()),
             "auto.offset.reset" => self.reset = given.reset()?,
             _ => self.set_client(&given)?,
         }
@@ -248,11 +261,11 @@ impl Given<'_> {
         }
     }
 
-    fn one_of(&self, values: &[&str], expected: &'static str) -> Result<(), ConfigError> {
-        if values.contains(&self.text) {
-            Ok(())
-        } else {
-            Err(self.refuse(expected))
+    fn guarantee(&self) -> Result<bool, ConfigError> {
+        match self.text {
+            "at_least_once" => Ok(false),
+            "exactly_once_v2" => Ok(true),
+            _ => Err(self.refuse("`at_least_once` or `exactly_once_v2`")),
         }
     }
 
@@ -307,7 +320,7 @@ mod tests {
         );
         assert_eq!(
             refused("processing.guarantee", "exactly"),
-            r#"setting `processing.guarantee` is "exactly", expected `at_least_once`"#
+            r#"setting `processing.guarantee` is "exactly", expected `at_least_once` or `exactly_once_v2`"#
         );
         assert!(refused("replication.factor", "0").contains("a number of replicas"));
     }

@@ -1,6 +1,6 @@
 //! What can go wrong, by operation.
 
-use tidemill_client::{CommitError, TransportError};
+use tidemill_client::{CommitError, TransactionError, TransportError};
 use tidemill_streams::{TaskError, TopologyError};
 
 use crate::config::ConfigError;
@@ -110,6 +110,9 @@ pub enum RunError {
     /// Offsets could not be committed.
     #[error("commit: {0}")]
     Commit(#[from] CommitError),
+    /// Exactly-once could not be kept up: the transaction failed again and again, or its id was taken.
+    #[error("{0}; two instances with copies of one `state.dir` take each other's transactional.id")]
+    Transaction(#[from] TransactionError),
     /// A thread panicked.
     #[error("thread {0} panicked")]
     Panic(String),

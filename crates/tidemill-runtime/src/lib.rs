@@ -18,6 +18,7 @@ mod databases;
 mod error;
 mod live_task;
 mod plan;
+mod producer;
 mod query;
 mod restore;
 mod running;

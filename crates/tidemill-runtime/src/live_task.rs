@@ -54,6 +54,13 @@ impl LiveTask {
         });
     }
 
+    /// The partitions of its changelogs.
+    pub(crate) fn changelog_partitions(&self) -> Vec<TopicPartition> {
+        let partition = self.id().partition;
+        let at = |changelog: &Changelog| TopicPartition::new(changelog.topic.as_str(), partition);
+        self.changelogs.iter().map(at).collect()
+    }
+
     /// Notes that the changelog is at this offset.
     pub(crate) fn sent_to(&mut self, topic: &str, next_offset: i64) {
         if let Some(changelog) = self.changelogs.iter_mut().find(|c| c.topic == topic) {

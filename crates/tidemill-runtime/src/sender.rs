@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidemill_client::{Outgoing, TopicSpec, Transport, TransportError, Writer, WriterTopic};
+use tidemill_client::{Outgoing, TopicSpec, Transport, TransportError, WriterTopic};
 use tidemill_data::partition_for_key;
 use tidemill_streams::{OutputTopic, Outputs, PartitionChoice, Topology};
 
 use crate::plan::Plan;
+use crate::producer::{Producer, Setback};
 
 /// Records handed to the producer at once.
 const BATCH_RECORDS: usize = 1024;
@@ -16,7 +17,7 @@ const STICKY_RECORDS: u32 = 512;
 
 pub(crate) struct Sender {
     transport: Arc<dyn Transport>,
-    writer: Box<dyn Writer>,
+    pub(crate) producer: Producer,
     // By the position of a topic in the topology.
     known: Vec<Option<Target>>,
     named: HashMap<String, Target>,
@@ -30,10 +31,10 @@ struct Target {
 }
 
 impl Sender {
-    pub(crate) fn new(transport: Arc<dyn Transport>, writer: Box<dyn Writer>) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, producer: Producer) -> Self {
         Self {
             transport,
-            writer,
+            producer,
             known: Vec::new(),
             named: HashMap::new(),
             keyless: 0,
@@ -46,7 +47,7 @@ impl Sender {
         topology: &Topology,
         plan: &Plan,
         outputs: &Outputs,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Setback> {
         let mut batch = Vec::with_capacity(outputs.len().min(BATCH_RECORDS));
         for record in outputs.iter() {
             let target = self.target(topology, plan, record.topic)?;
@@ -64,19 +65,11 @@ impl Sender {
                 headers: record.headers,
             });
             if batch.len() == BATCH_RECORDS {
-                self.writer.send(&batch)?;
+                self.producer.send(&batch)?;
                 batch.clear();
             }
         }
-        self.writer.send(&batch)
-    }
-
-    pub(crate) fn poll(&mut self) -> Result<(), TransportError> {
-        self.writer.poll()
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<(), TransportError> {
-        self.writer.flush()
+        self.producer.send(&batch)
     }
 
     fn keyless_partition(&mut self, partitions: i32) -> i32 {
@@ -124,7 +117,7 @@ impl Sender {
             None => self.partitions(name)?,
         };
         Ok(Target {
-            topic: self.writer.topic(name)?,
+            topic: self.producer.writer().topic(name)?,
             partitions,
         })
     }

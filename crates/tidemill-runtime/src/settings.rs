@@ -11,15 +11,18 @@ pub(crate) const SETTINGS: &[&str] = &[
     "client.id",
     "commit.interval.ms",
     "delete.retention.ms",
+    "group.instance.id",
     "input.buffer.max.bytes",
     "max.task.idle.ms",
     "num.stream.threads",
     "poll.ms",
     "processing.guarantee",
+    "repartition.purge.interval.ms",
     "replication.factor",
     "state.dir",
     "state.memory.bytes",
     "statestore.cache.max.bytes",
+    "transaction.timeout.ms",
 ];
 
 /// Settings that go to the client as they are.
@@ -37,7 +40,6 @@ pub(crate) const CLIENT_SETTINGS: &[&str] = &[
     "enable.idempotence",
     "fetch.max.bytes",
     "fetch.min.bytes",
-    "group.instance.id",
     "heartbeat.interval.ms",
     "isolation.level",
     "linger.ms",

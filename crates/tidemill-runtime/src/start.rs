@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tidemill_client::{Member, Settings, Subscription, Transport, connect};
+use tidemill_client::{Isolation, Member, Settings, Subscription, Transport, connect};
 use tidemill_data::Timestamp;
 use tidemill_streams::App;
 
@@ -20,7 +20,7 @@ use crate::restore::{RestoreListener, RestoreProgress};
 use crate::running::{Running, Shared, WorkerHandle};
 use crate::state::{State, StateBoard, StateListener, ThreadPhase};
 use crate::state_dir::StateDir;
-use crate::worker::{Command, Instance, Turn, Worker};
+use crate::worker::{Command, Instance, Post, Turn, Worker};
 
 /// Starts programs: `app.start(config).await`.
 pub trait Start {
@@ -177,8 +177,10 @@ fn launch(
     let mut members = Vec::new();
     for thread in 0..instance.config.threads {
         let client = format!("{}-{}", subscription.client, thread + 1);
+        let id = instance.config.group_instance_id.as_ref();
         members.push(instance.transport.join(&Subscription {
             client,
+            instance: id.map(|id| format!("{id}-{}", thread + 1)),
             ..subscription.clone()
         })?);
     }
@@ -227,10 +229,7 @@ fn subscription(instance: &Instance) -> Subscription {
             .chain(part.repartition_sources.iter().map(|topic| &topic.name))
             .cloned()
     });
-    let group = config
-        .application_id
-        .clone()
-        .unwrap_or_else(|| topology.app().to_owned());
+    let group = instance.application().to_owned();
     let instance_id = databases.dir().instance_id();
     let client = config
         .client_id
@@ -238,6 +237,11 @@ fn subscription(instance: &Instance) -> Subscription {
         .unwrap_or_else(|| format!("{group}-{instance_id}"));
     Subscription {
         queued_bytes_max: config.input_buffer_bytes / config.threads.max(1),
+        isolation: if config.exactly_once {
+            Isolation::ReadCommitted
+        } else {
+            Isolation::ReadUncommitted
+        },
         ..Subscription::new(
             group,
             client,
@@ -287,7 +291,11 @@ impl Seat {
         commands: std::sync::mpsc::Receiver<Command>,
     ) -> Result<(), RunError> {
         let wait = self.instance.config.poll_wait;
-        let mut worker = Worker::new(self.instance.clone(), name.to_owned(), member, commands, now())?;
+        let post = Post {
+            name: name.to_owned(),
+            number: self.index + 1,
+        };
+        let mut worker = Worker::new(self.instance.clone(), post, member, commands, now())?;
         loop {
             match worker.turn(now(), wait) {
                 Ok(Turn::Next(phase)) => self.board.thread_is(self.index, phase),

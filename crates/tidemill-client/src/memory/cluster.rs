@@ -32,6 +32,7 @@ pub(super) struct State {
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) transactions: Transactions,
     pub(super) failing_commits: usize,
+    pub(super) lost_replies: usize,
     pub(super) failing_sends: BTreeMap<String, usize>,
     members: MemberId,
 }
@@ -128,6 +129,11 @@ impl MemoryCluster {
     /// Lets the next `times` commits fail, of offsets or of transactions.
     pub fn fail_commits(&self, times: usize) {
         self.shared.lock().failing_commits += times;
+    }
+
+    /// Lets the answers to the next `times` commits of transactions be lost: they are made, and the program cannot know.
+    pub fn lose_commit_replies(&self, times: usize) {
+        self.shared.lock().lost_replies += times;
     }
 
     /// Lets the next `times` sends to a topic fail; their records are lost.

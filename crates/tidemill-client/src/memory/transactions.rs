@@ -177,8 +177,15 @@ impl TransactionalWriter for MemoryTransactionalWriter {
             state.failing_commits -= 1;
             return Err(TransactionError::Abortable("injected failure".into()));
         }
+        let lost = state.lost_replies > 0;
+        state.lost_replies -= usize::from(lost);
         drop(state);
-        self.end(true)
+        self.end(true)?;
+        if lost {
+            let (operation, reason) = ("commit a transaction", "the answer was lost".to_owned());
+            return Err(TransportError::Cluster { operation, reason }.into());
+        }
+        Ok(())
     }
 
     fn abort(&mut self) -> Result<(), TransactionError> {

@@ -6,11 +6,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidemill_client::{MemoryCluster, Record, Subscription, TopicPartition, Transport};
+use tidemill_client::{Isolation, MemoryCluster, Record, Subscription, TopicPartition, Transport};
 use tidemill_data::{Headers, StoreName, Timestamp, Topic, partition_for_key};
 use tidemill_streams::App;
 
-use super::{Command, Instance, Turn, Worker};
+use super::{Command, Instance, Post, Turn, Worker};
 use crate::config::Config;
 use crate::databases::Databases;
 use crate::error::RunError;
@@ -40,6 +40,7 @@ struct World {
     cluster: MemoryCluster,
     now: i64,
     clicked: BTreeMap<String, i64>,
+    guarantee: &'static str,
 }
 
 /// One instance with one worker.
@@ -58,6 +59,14 @@ impl World {
             cluster,
             now: 1_000,
             clicked: BTreeMap::new(),
+            guarantee: "at_least_once",
+        }
+    }
+
+    fn exactly_once() -> Self {
+        Self {
+            guarantee: "exactly_once_v2",
+            ..Self::new()
         }
     }
 
@@ -84,7 +93,10 @@ impl World {
 
     fn join(&self, name: &str, state: &Path, app: &App) -> Node {
         let restored = Arc::new(Mutex::new(Vec::new()));
-        let config = Config::new().state_dir(state);
+        let config = Config::new()
+            .state_dir(state)
+            .set("processing.guarantee", self.guarantee)
+            .unwrap();
         let topology = app.topology().unwrap();
         let transport: Arc<dyn Transport> = Arc::new(self.cluster.clone());
         let plan = prepare(&topology, &*transport, None, Missing::Refuse).unwrap();
@@ -97,7 +109,14 @@ impl World {
                 .cloned()
                 .chain(part.repartition_sources.iter().map(|t| t.name.clone()))
         });
-        let subscription = Subscription::new("app", name, topics.collect());
+        let subscription = Subscription {
+            isolation: if config.exactly_once {
+                Isolation::ReadCommitted
+            } else {
+                Isolation::ReadUncommitted
+            },
+            ..Subscription::new("app", name, topics.collect())
+        };
         let member = transport.join(&subscription).unwrap();
         let restore_listener: Option<crate::restore::RestoreListener> = Some(Arc::new(listener));
         let instance = Instance {
@@ -109,8 +128,12 @@ impl World {
             restore_listener,
         };
         let (commands, receiver) = channel();
+        let post = Post {
+            name: name.into(),
+            number: 1,
+        };
         let now = Timestamp::from_millis(self.now);
-        let worker = Worker::new(Arc::new(instance), name.into(), member, receiver, now).unwrap();
+        let worker = Worker::new(Arc::new(instance), post, member, receiver, now).unwrap();
         Node {
             worker,
             commands,
@@ -126,6 +149,21 @@ impl World {
                 node.turn(self.now).unwrap();
             }
         }
+    }
+
+    /// Every click led to one total, in order, and to no other.
+    fn assert_each_total_once(&self) {
+        let mut seen: BTreeMap<String, i64> = BTreeMap::new();
+        for partition in 0..PARTITIONS {
+            let at = TopicPartition::new("totals", partition);
+            for record in self.cluster.records(&at).unwrap() {
+                let key = String::from_utf8(record.key.unwrap().to_vec()).unwrap();
+                let total = i64::from_be_bytes(record.value.unwrap().as_ref().try_into().unwrap());
+                let before = seen.insert(key.clone(), total).unwrap_or(0);
+                assert_eq!(total, before + 1, "{key}");
+            }
+        }
+        assert_eq!(seen, self.clicked);
     }
 
     /// The last total of every key, as the output topic has it, and whether they ever went down.
@@ -164,12 +202,21 @@ impl Node {
         self.worker.tasks.keys().map(ToString::to_string).collect()
     }
 
+    /// How many changelog records it has read so far.
+    fn restored_records(&self) -> u64 {
+        let restored = self.restored.lock().unwrap();
+        let complete = restored.iter().filter(|progress| progress.is_complete());
+        complete.map(|progress| progress.records).sum()
+    }
+
     fn stop(mut self, now: i64) {
         self.commands.send(Command::Stop).unwrap();
         assert_eq!(self.turn(now).unwrap(), Turn::Stopped);
         self.worker.leave().unwrap();
     }
 }
+
+mod exactly_once;
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -260,15 +307,7 @@ fn state_that_is_there_is_not_restored_again() {
     world.run(&mut [&mut a]);
     assert_eq!(world.totals(), world.clicked);
     let expected = if cfg!(feature = "rocksdb") { 0 } else { KEYS as u64 };
-    let records = |node: &Node| {
-        let restored = node.restored.lock().unwrap();
-        restored
-            .iter()
-            .filter(|progress| progress.is_complete())
-            .map(|progress| progress.records)
-            .sum::<u64>()
-    };
-    assert_eq!(records(&a), expected);
+    assert_eq!(a.restored_records(), expected);
     a.stop(world.now);
     // On another machine everything is.
     let elsewhere = dir();
@@ -276,7 +315,7 @@ fn state_that_is_there_is_not_restored_again() {
     world.click_all();
     world.run(&mut [&mut b]);
     assert_eq!(world.totals(), world.clicked);
-    assert_eq!(records(&b), 2 * KEYS as u64);
+    assert_eq!(b.restored_records(), 2 * KEYS as u64);
 }
 
 #[test]

@@ -1,0 +1,238 @@
+//! From partitions to tasks at work: stable offsets first, then what the changelogs hold, then restore, then records.
+//!
+//! The order matters under exactly-once. Once the offsets are stable, no transaction of a former owner can commit any
+//! more: it would have to add its offsets as a member that the group no longer knows. So the changelog's last stable
+//! offset, asked for afterwards, covers everything that belongs to those offsets.
+
+use std::collections::BTreeMap;
+
+use tidemill_client::{Committed, Member, Start, TopicPartition, Transport, TransportError};
+use tidemill_data::Timestamp;
+use tidemill_store::{StoreOptions, TopicId};
+use tidemill_streams::{Task, TaskConfig, TaskId};
+
+use super::{Instance, Worker};
+use crate::config::Reset;
+use crate::error::RunError;
+use crate::live_task::{Input, LiveTask, task_error};
+use crate::restore::Extent;
+
+/// What the group has said of this member, as far as it was acted upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing yet, or what there was has been released.
+    Unassigned,
+    /// These partitions are ours; their committed offsets are asked for from then on.
+    Awaiting {
+        partitions: Vec<TopicPartition>,
+        from: Timestamp,
+    },
+    /// Tasks of these partitions are open.
+    Holding(Vec<TopicPartition>),
+    /// The group has moved on without us: process and commit nothing until it says so by `Lost`.
+    Fenced(Vec<TopicPartition>),
+}
+
+impl Worker {
+    /// Makes the tasks of the partitions assigned, as soon as the committed offsets are known for good.
+    pub(super) fn take_up_when_stable(&mut self, now: Timestamp) -> Result<(), RunError> {
+        let Standing::Awaiting { partitions, from } = &self.standing else {
+            return Ok(());
+        };
+        if now < *from {
+            return Ok(());
+        }
+        let partitions = partitions.clone();
+        let committed = if partitions.is_empty() {
+            Vec::new()
+        } else {
+            match self.member.committed(&partitions) {
+                Ok(committed) => committed,
+                Err(TransportError::Unstable) => {
+                    tracing::info!("{}: waiting for a transaction to end", self.post.name);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.take_up(partitions, &committed, now)
+    }
+
+    fn take_up(
+        &mut self,
+        partitions: Vec<TopicPartition>,
+        committed: &[Option<Committed>],
+        now: Timestamp,
+    ) -> Result<(), RunError> {
+        self.last_commit = now;
+        for (id, inputs) in self.needed(&partitions)? {
+            let task = self.open(id, inputs, now)?;
+            self.tasks.insert(id, task);
+        }
+        let (name, tasks) = (&self.post.name, self.tasks.len());
+        tracing::info!("{name}: {tasks} tasks of {} partitions", partitions.len());
+        self.resume_clocks(&partitions, committed);
+        let from = self.starts(&partitions, committed)?;
+        self.member.accept(&from)?;
+        self.standing = Standing::Holding(partitions);
+        let name = format!("{}-restore", self.post.name);
+        self.restorer.begin(&*self.instance.transport, &name)?;
+        self.resume_restored();
+        Ok(())
+    }
+
+    /// The tasks that read the partitions, each with all of its inputs.
+    fn needed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TaskId, Vec<TopicPartition>>, RunError> {
+        let Instance { topology, plan, .. } = &*self.instance;
+        let mut needed = BTreeMap::new();
+        for (subtopology, part) in topology.subtopologies().iter().enumerate() {
+            let repartitions = part.repartition_sources.iter().map(|topic| &topic.name);
+            let topics: Vec<&String> = part.source_topics.iter().chain(repartitions).collect();
+            for partition in partitions
+                .iter()
+                .filter(|p| topics.iter().any(|t| **t == *p.topic))
+            {
+                let id = TaskId {
+                    subtopology,
+                    partition: partition.partition,
+                };
+                let has = |topic: &&&String| plan.partitions.get(**topic).is_none_or(|n| id.partition < *n);
+                let at = |topic: &&String| TopicPartition::new(topic.as_str(), id.partition);
+                needed
+                    .entry(id)
+                    .or_insert_with(|| topics.iter().filter(has).map(at).collect::<Vec<_>>());
+            }
+        }
+        for (id, inputs) in &needed {
+            if !inputs.iter().all(|input| partitions.contains(input)) {
+                let needs = inputs.iter().map(ToString::to_string).collect();
+                return Err(RunError::PartialTask {
+                    task: id.to_string(),
+                    needs,
+                });
+            }
+        }
+        Ok(needed)
+    }
+
+    fn open(
+        &mut self,
+        id: TaskId,
+        inputs: Vec<TopicPartition>,
+        now: Timestamp,
+    ) -> Result<LiveTask, RunError> {
+        let Instance {
+            topology,
+            plan,
+            config,
+            databases,
+            transport,
+            ..
+        } = &*self.instance;
+        let stores = topology
+            .subtopologies()
+            .get(id.subtopology)
+            .map_or(&[][..], |part| &part.stores);
+        let database = databases.open(id, stores)?;
+        let all_stores: usize = topology
+            .subtopologies()
+            .iter()
+            .zip(&plan.tasks)
+            .map(|(part, tasks)| part.stores.len() * usize::try_from(*tasks).unwrap_or(0))
+            .sum();
+        let cache_bytes_all = config.cache_bytes_max.unwrap_or_else(|| databases.cache_bytes());
+        let cache_bytes_max = cache_bytes_all / all_stores.max(1);
+        let task_config = TaskConfig {
+            stores: StoreOptions { cache_bytes_max },
+        };
+        let task =
+            Task::new(topology.clone(), id, database, &task_config, now).map_err(|e| task_error(id, e))?;
+        let mut live = LiveTask::new(task, inputs);
+        let changelogs = live.task.changelogs();
+        let at: Vec<_> = changelogs
+            .iter()
+            .map(|c| TopicPartition::new(c.topic.as_str(), id.partition))
+            .collect();
+        let extents = if at.is_empty() {
+            Vec::new()
+        } else {
+            extents(&**transport, &at)?
+        };
+        for (changelog, (start, end)) in changelogs.iter().zip(extents) {
+            let topic_id = TopicId(plan.topic_ids.get(&changelog.topic).copied().unwrap_or_default());
+            let extent = Extent { topic_id, start, end };
+            live.follow(
+                &changelog.topic,
+                topic_id,
+                changelog.position.map_or(start, |p| p.next_offset.min(end)),
+            );
+            self.restorer
+                .add(&mut live.task, changelog, extent, now, config.delete_retention)?;
+        }
+        Ok(live)
+    }
+
+    /// Stream times go on from where the last commit left them, so that what was late stays late.
+    fn resume_clocks(&mut self, partitions: &[TopicPartition], committed: &[Option<Committed>]) {
+        for (partition, committed) in partitions.iter().zip(committed) {
+            let (Some(committed), Some(live)) = (committed, self.task_of(partition)) else {
+                continue;
+            };
+            if !committed.metadata.is_empty() && !live.task.resume(&committed.metadata) {
+                tracing::warn!("{partition}: the committed offset's metadata is not this program's");
+            }
+        }
+    }
+
+    fn starts(
+        &self,
+        partitions: &[TopicPartition],
+        committed: &[Option<Committed>],
+    ) -> Result<Vec<(TopicPartition, Start)>, RunError> {
+        let start = |(partition, committed): (&TopicPartition, &Option<Committed>)| {
+            let start = match (committed, self.instance.config.reset) {
+                (Some(committed), _) => Start::At(committed.next),
+                (None, Reset::Earliest) => Start::Earliest,
+                (None, Reset::Latest) => Start::Latest,
+                (None, Reset::Refuse) => {
+                    let (operation, reason) =
+                        ("begin to read", format!("nothing is committed for {partition}"));
+                    return Err(TransportError::Cluster { operation, reason }.into());
+                }
+            };
+            Ok((partition.clone(), start))
+        };
+        partitions.iter().zip(committed).map(start).collect()
+    }
+
+    pub(super) fn resume_restored(&mut self) {
+        for (id, task) in &mut self.tasks {
+            if !self.restorer.is_restoring(*id) {
+                resume(&mut *self.member, &mut task.inputs, |_| true);
+            }
+        }
+    }
+}
+
+fn extents(transport: &dyn Transport, at: &[TopicPartition]) -> Result<Vec<(i64, i64)>, RunError> {
+    let starts = transport.start_offsets(at)?;
+    Ok(starts.into_iter().zip(transport.end_offsets(at)?).collect())
+}
+
+/// Takes the pauses of some inputs back.
+pub(super) fn resume(member: &mut dyn Member, inputs: &mut [Input], which: impl Fn(&TopicPartition) -> bool) {
+    let paused = inputs
+        .iter_mut()
+        .filter(|input| input.paused && which(&input.partition));
+    let mut partitions = Vec::new();
+    for input in paused {
+        input.paused = false;
+        partitions.push(input.partition.clone());
+    }
+    if !partitions.is_empty() {
+        member.resume(&partitions);
+    }
+}

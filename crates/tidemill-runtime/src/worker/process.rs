@@ -1,0 +1,105 @@
+//! Tasks process, and what that gave is sent.
+
+use std::time::Duration;
+
+use tidemill_client::Member;
+use tidemill_data::Timestamp;
+use tidemill_streams::{Outputs, TaskId};
+
+use super::assignment::resume;
+use super::{Instance, Worker};
+use crate::live_task::{LiveTask, task_error};
+use crate::producer::Setback;
+use crate::sender::Sender;
+
+impl Worker {
+    /// Lets every task process what it may, and sends what that gave.
+    pub(super) fn process(&mut self, now: Timestamp) -> Result<(), Setback> {
+        let mut full = false;
+        for (id, live) in &mut self.tasks {
+            if self.restorer.is_restoring(*id) {
+                continue;
+            }
+            let mut run = Run {
+                instance: &self.instance,
+                sender: &mut self.sender,
+                outputs: &mut self.outputs,
+                now,
+            };
+            full |= run.task(*id, live)?;
+            balance(&mut *self.member, live, &self.instance);
+            if full {
+                break;
+            }
+        }
+        if full { self.commit(now) } else { Ok(()) }
+    }
+
+    pub(super) fn until_due(&self, now: Timestamp) -> Duration {
+        let tasks = || self.tasks.values().map(|live| &live.task);
+        let open = self.sender.producer.is_open() || tasks().any(|task| task.needs_commit());
+        let commit = open.then(|| {
+            self.last_commit
+                .saturating_add(self.instance.config.commit_interval)
+        });
+        let punctuation = tasks().filter_map(|task| task.next_punctuation()).min();
+        let due = commit.into_iter().chain(punctuation).min();
+        due.map_or(Duration::MAX, |due| {
+            Duration::from_millis(u64::try_from(due.millis().saturating_sub(now.millis())).unwrap_or(0))
+        })
+    }
+}
+
+/// One task's share of a turn.
+struct Run<'a> {
+    instance: &'a Instance,
+    sender: &'a mut Sender,
+    outputs: &'a mut Outputs,
+    now: Timestamp,
+}
+
+impl Run<'_> {
+    /// Says whether a commit is wanted before more is processed.
+    fn task(&mut self, id: TaskId, live: &mut LiveTask) -> Result<bool, Setback> {
+        let failed = |e| task_error(id, e);
+        if live.task.next_punctuation().is_some_and(|due| due <= self.now) {
+            live.task.punctuate_wall(self.now, self.outputs).map_err(failed)?;
+            self.send()?;
+        }
+        let wait_for_lagging = self.instance.config.max_task_idle.is_some();
+        loop {
+            let ready = live.ready(wait_for_lagging);
+            if ready == 0 {
+                return Ok(false);
+            }
+            let done = live.task.process(ready, self.now, self.outputs).map_err(failed)?;
+            self.send()?;
+            if done.full || done.records == 0 {
+                return Ok(done.full);
+            }
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Setback> {
+        let Instance { topology, plan, .. } = self.instance;
+        let sent = self.sender.send(topology, plan, self.outputs);
+        // Cleared even when it failed: what could not be sent is not to be sent after a fresh start.
+        self.outputs.clear();
+        sent
+    }
+}
+
+/// Pauses inputs of which too much waits for a slower input, and takes pauses back.
+fn balance(member: &mut dyn Member, live: &mut LiveTask, instance: &Instance) {
+    let records_max = instance.config.buffered_records;
+    let LiveTask { task, inputs, .. } = live;
+    resume(member, inputs, |partition| {
+        task.buffered_of(&partition.topic) <= records_max
+    });
+    for input in inputs.iter_mut().filter(|input| !input.paused) {
+        if task.buffered_of(&input.partition.topic) > records_max {
+            input.paused = true;
+            member.pause(std::slice::from_ref(&input.partition));
+        }
+    }
+}
