@@ -3,11 +3,11 @@
 //! A request is answered before the next is looked at, so the order needs no bookkeeping, a producer's batches are
 //! appended in the order it sent them, and what one client can have in work is one request; the rest waits in its socket.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tidemill_protocol::{Reader, RequestHeader};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::dispatch::{Answer, RequestError, dispatch};
@@ -22,7 +22,7 @@ enum Closed {
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error("a response could not be sent: {0}")]
-    Send(std::io::Error),
+    Send(io::Error),
 }
 
 /// Serves one connection until it ends, the peer misbehaves or the broker stops.
@@ -37,6 +37,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, peer: Sock
     };
     match result {
         Ok(()) => {}
+        Err(Closed::Send(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            tracing::error!(%peer, %error, "connection closed in the middle of a response")
+        }
         // A client that went away did nothing wrong.
         Err(Closed::Frame(FrameError::Io(error)) | Closed::Send(error)) => {
             tracing::debug!(%peer, %error, "connection lost")
@@ -70,7 +73,7 @@ async fn answer_all(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAd
             client_address: peer.ip(),
         };
         match dispatch(context, &header, reader).await? {
-            Answer::Send(mut response) => stream.write_all_buf(&mut response).await.map_err(Closed::Send)?,
+            Answer::Send(reply) => reply.send(stream).await.map_err(Closed::Send)?,
             Answer::Nothing => {}
         }
     }

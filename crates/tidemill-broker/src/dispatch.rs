@@ -2,19 +2,22 @@
 
 use std::future::Future;
 
+use tidemill_log::FileRange;
 use tidemill_protocol::messages::api_versions::ApiVersionsRequest;
+use tidemill_protocol::messages::fetch::FetchRequest;
 use tidemill_protocol::messages::produce::ProduceRequest;
 use tidemill_protocol::{
-    ApiKey, DecodeError, EncodeError, ErrorCode, Frame, Reader, Request, RequestHeader, response_frame,
+    ApiKey, DecodeError, EncodeError, ErrorCode, Reader, Request, RequestHeader, response_frame,
 };
 
 use crate::handlers;
+use crate::reply::Reply;
 use crate::shared::Context;
 
 /// What answers a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Send(Frame),
+    Send(Reply),
     /// A Produce with acks=0.
     Nothing,
 }
@@ -84,7 +87,7 @@ pub(crate) async fn dispatch(
     if api == ApiKey::ApiVersions && api.check_version(version).is_err() {
         // KIP-511: a client newer than we are learns in version 0 what it may ask.
         let response = handlers::api_versions::unsupported();
-        return encode::<ApiVersionsRequest>(&response, 0, header.correlation_id);
+        return encode::<ApiVersionsRequest>(&response, 0, header.correlation_id, Vec::new());
     }
     if !SERVED.contains(&api) || api.check_version(version).is_err() {
         return Err(RequestError::NotServed { api, version });
@@ -96,7 +99,7 @@ pub(crate) async fn dispatch(
     };
     match api {
         ApiKey::Produce => produce(call).await,
-        ApiKey::Fetch => call.answer(handlers::fetch::handle).await,
+        ApiKey::Fetch => fetch(call).await,
         ApiKey::ListOffsets => call.answer(handlers::list_offsets::handle).await,
         ApiKey::Metadata => call.answer(handlers::metadata::handle).await,
         ApiKey::OffsetCommit => call.answer(handlers::offset_commit::handle).await,
@@ -152,7 +155,7 @@ impl Call<'_> {
         let request = self.decode::<R>()?;
         let version = self.context.version;
         let response = handle(self.context, request).await;
-        encode::<R>(&response, version, self.correlation_id)
+        encode::<R>(&response, version, self.correlation_id, Vec::new())
     }
 }
 
@@ -161,7 +164,7 @@ async fn produce(mut call: Call<'_>) -> Result<Answer, RequestError> {
     let (version, acks) = (call.context.version, request.acks);
     let response = handlers::produce::handle(call.context, request).await;
     if acks != 0 {
-        return encode::<ProduceRequest>(&response, version, call.correlation_id);
+        return encode::<ProduceRequest>(&response, version, call.correlation_id, Vec::new());
     }
     // Nobody waits for this answer, so a closed connection is the only way to say that something went wrong.
     let mut codes = response
@@ -175,15 +178,26 @@ async fn produce(mut call: Call<'_>) -> Result<Answer, RequestError> {
     }
 }
 
+async fn fetch(mut call: Call<'_>) -> Result<Answer, RequestError> {
+    let request = call.decode::<FetchRequest>()?;
+    let version = call.context.version;
+    let (response, files) = handlers::fetch::handle(call.context, request).await;
+    encode::<FetchRequest>(&response, version, call.correlation_id, files)
+}
+
+/// The response as it goes on the wire, with `files` in the gaps of its records.
 fn encode<R: Request>(
     response: &R::Response,
     version: i16,
     correlation_id: i32,
+    files: Vec<FileRange>,
 ) -> Result<Answer, RequestError> {
-    let frame = response_frame(response, version, correlation_id);
-    frame.map(Answer::Send).map_err(|error| RequestError::Response {
-        api: R::KEY,
-        version,
-        error,
-    })
+    match response_frame(response, version, correlation_id) {
+        Ok(frame) => Ok(Answer::Send(Reply::new(frame, files))),
+        Err(error) => Err(RequestError::Response {
+            api: R::KEY,
+            version,
+            error,
+        }),
+    }
 }

@@ -30,6 +30,7 @@ mod connection;
 mod dispatch;
 mod frame;
 mod handlers;
+mod reply;
 mod shared;
 
 mod fetch_sessions;

@@ -9,6 +9,7 @@
 mod support;
 
 use support::{Client, batch, fetch_request, pair, values};
+use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_protocol::messages::fetch::{FetchRequest, FetchTopic, ForgottenTopic};
 use tidemill_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use tidemill_protocol::messages::metadata::MetadataRequest;
@@ -279,4 +280,49 @@ async fn the_end_of_the_epoch_is_the_end_of_the_log() {
         );
         assert_eq!(ends[1].error_code, ErrorCode::UnknownTopicOrPartition);
     }
+}
+
+#[tokio::test]
+async fn records_of_files_stand_where_those_of_memory_would() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || BrokerConfig::embedded().with_data_dir(dir.path());
+    let broker = Broker::start(config()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    client.create("t", 3, &[]).await;
+    // Large enough to be sent from the file, small enough to be read, and large again: more than a socket takes at once.
+    let texts = [
+        "a".repeat(40_000),
+        "b".repeat(100),
+        "c".repeat(900_000),
+        "d".repeat(20_000),
+    ];
+    for (partition, text) in [(0, 0), (1, 1), (2, 2), (2, 3)] {
+        client.produce("t", partition, batch(&[&texts[text]])).await;
+    }
+    let mut request = fetch_request("t", 0, 0);
+    let first = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions.extend([1, 2].map(|partition| {
+        let mut other = first.clone();
+        other.partition = partition;
+        other
+    }));
+    request.max_bytes = 10 << 20;
+    for partition in &mut request.topics[0].partitions {
+        partition.partition_max_bytes = 10 << 20;
+    }
+    let from_memory = client.call(&request, 11).await;
+    broker.shutdown().await;
+
+    // A broker that has just started has no records in memory.
+    let broker = Broker::start(config()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    let from_files = client.call(&request, 11).await;
+    assert_eq!(from_files, from_memory);
+    let found = |partition: usize| values(&from_files.responses[0].partitions[partition].records);
+    assert_eq!(found(0), [(0, texts[0].clone())]);
+    assert_eq!(found(1), [(0, texts[1].clone())]);
+    assert_eq!(found(2), [(0, texts[2].clone()), (1, texts[3].clone())]);
+    // The connection is in step: the next answer is the next request's.
+    assert_eq!(client.fetch("t", 1, 1).await.error_code, ErrorCode::None);
+    broker.shutdown().await;
 }

@@ -5,74 +5,90 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{EncodeError, KString, Message, Request, RequestHeader, ResponseHeader, Writer};
+use crate::{EncodeError, KString, Message, Piece, Request, RequestHeader, ResponseHeader, Writer};
 
-/// Encoded bytes in order, in as many chunks as it took not to copy the large ones.
+/// Encoded bytes in order, in as many chunks as it took not to copy the large ones, with gaps for what its sender has.
 ///
-/// As a [`Buf`] it goes to a socket by a vectored write.
+/// As a [`Buf`] it goes to a socket by a vectored write; as such it ends at its next gap.
 #[derive(Debug, Clone, Default)]
 pub struct Frame {
-    // Invariant: no chunk is empty.
-    chunks: VecDeque<Bytes>,
+    // Invariant: no piece is empty.
+    pieces: VecDeque<Piece>,
 }
 
 impl Frame {
-    pub(crate) fn from_parts(mut copied: Bytes, shared: Vec<(usize, Bytes)>) -> Self {
-        let mut chunks = VecDeque::with_capacity(1 + 2 * shared.len());
+    pub(crate) fn from_parts(mut copied: Bytes, shared: Vec<(usize, Piece)>) -> Self {
+        let mut pieces = VecDeque::with_capacity(1 + 2 * shared.len());
         let mut done = 0;
-        for (at, bytes) in shared {
-            let before = copied.split_to(at - done);
+        for (at, piece) in shared {
+            let before = Piece::Bytes(copied.split_to(at - done));
             done = at;
-            chunks.extend([before, bytes].into_iter().filter(|chunk| !chunk.is_empty()));
+            pieces.extend([before, piece].into_iter().filter(|piece| !piece.is_empty()));
         }
-        chunks.extend(Some(copied).filter(|chunk| !chunk.is_empty()));
-        Frame { chunks }
+        pieces.extend(Some(Piece::Bytes(copied)).filter(|piece| !piece.is_empty()));
+        Frame { pieces }
     }
 
-    /// The chunks in order.
-    pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
-        self.chunks.iter()
+    /// The pieces in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.pieces.iter()
     }
 
-    /// All of it in one piece: copied together if it is more than one chunk.
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.chunks.len() < 2 {
-            return self.chunks.pop_front().unwrap_or_default();
+    /// Takes the gap that the frame begins with, if it does: as many bytes must be sent in its place.
+    pub fn take_gap(&mut self) -> Option<usize> {
+        let Some(Piece::Gap(len)) = self.pieces.front() else {
+            return None;
+        };
+        let len = *len;
+        self.pieces.pop_front();
+        Some(len)
+    }
+
+    /// All of it up to the first gap in one piece: copied together if it is more than one chunk.
+    pub fn into_bytes(self) -> Bytes {
+        let mut chunks = self.chunks();
+        if let (Some(only), None) = (chunks.next(), chunks.next()) {
+            return only.clone();
         }
         let mut whole = BytesMut::with_capacity(self.remaining());
-        self.chunks
-            .iter()
-            .for_each(|chunk| whole.extend_from_slice(chunk));
+        self.chunks().for_each(|chunk| whole.extend_from_slice(chunk));
         whole.freeze()
+    }
+
+    /// The chunks up to the next gap.
+    fn chunks(&self) -> impl Iterator<Item = &Bytes> {
+        self.pieces.iter().map_while(|piece| match piece {
+            Piece::Bytes(bytes) => Some(bytes),
+            Piece::Gap(_) => None,
+        })
     }
 }
 
 impl Buf for Frame {
     fn remaining(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).sum()
+        self.chunks().map(Bytes::len).sum()
     }
 
     fn chunk(&self) -> &[u8] {
-        self.chunks.front().map_or(&[], |chunk| chunk)
+        self.chunks().next().map_or(&[], |chunk| chunk)
     }
 
     fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let front = self
-                .chunks
-                .front_mut()
-                .expect("advanced past the end of the frame");
+            let Some(Piece::Bytes(front)) = self.pieces.front_mut() else {
+                panic!("advanced past the end of the frame, or into a gap");
+            };
             if count < front.len() {
                 front.advance(count);
                 return;
             }
             count -= front.len();
-            self.chunks.pop_front();
+            self.pieces.pop_front();
         }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(&self.chunks);
+        let filled = slices.iter_mut().zip(self.chunks());
         filled.map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 }

@@ -42,6 +42,6 @@ pub use header::{RequestHeader, ResponseHeader};
 pub use kstring::KString;
 pub use message::{Decode, Encode, Message, Request};
 pub use reader::{DecodeError, Reader};
-pub use records::Records;
+pub use records::{Piece, Records};
 pub use uuid::Uuid;
 pub use writer::{EncodeError, Writer};

@@ -2,37 +2,75 @@
 
 use bytes::{Bytes, BytesMut};
 
+/// A piece of something that goes on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes.
+    Bytes(Bytes),
+    /// Room for this many bytes that whoever sends the frame puts in, as by `sendfile`.
+    Gap(usize),
+}
+
+impl Piece {
+    /// How many bytes it has, or leaves room for.
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Gap(len) => *len,
+        }
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Record batches as they lie on the wire, never copied on the way in or out.
 ///
-/// What was received is one piece; what a log answers may be several, one behind the other.
-#[derive(Debug, Clone, Default)]
+/// What was received is one piece; what a log answers may be several, one behind the other, and may lie in a file, for
+/// which a gap is left.
+#[derive(Debug, Clone)]
 pub struct Records {
-    first: Bytes,
+    // Invariant: a gap is not empty, and an empty piece stands alone.
+    first: Piece,
     // Invariant: no piece in here is empty.
-    rest: Vec<Bytes>,
+    rest: Vec<Piece>,
 }
 
 impl Records {
     /// No batches.
     pub const fn new() -> Self {
         Records {
-            first: Bytes::new(),
+            first: Piece::Bytes(Bytes::new()),
             rest: Vec::new(),
         }
     }
 
     /// Adds batches behind those already here.
     pub fn push(&mut self, piece: Bytes) {
+        self.push_piece(Piece::Bytes(piece));
+    }
+
+    /// Leaves room for `len` bytes of batches behind those already here.
+    pub fn push_gap(&mut self, len: usize) {
+        self.push_piece(Piece::Gap(len));
+    }
+
+    fn push_piece(&mut self, piece: Piece) {
+        if piece.is_empty() {
+            return;
+        }
         if self.first.is_empty() {
             self.first = piece;
-        } else if !piece.is_empty() {
+        } else {
             self.rest.push(piece);
         }
     }
 
     /// How many bytes all pieces have together.
     pub fn len(&self) -> usize {
-        self.first.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
+        self.first.len() + self.rest.iter().map(Piece::len).sum::<usize>()
     }
 
     /// Whether there is nothing in it.
@@ -41,27 +79,56 @@ impl Records {
     }
 
     /// The pieces in order.
-    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+    pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
         std::iter::once(&self.first)
             .chain(&self.rest)
             .filter(|piece| !piece.is_empty())
     }
 
     /// All of it as one slice: shared if it is one piece (what is received always is), else copied together.
+    ///
+    /// # Panics
+    /// When there is a gap: its bytes are not here.
     pub fn into_bytes(self) -> Bytes {
-        if self.rest.is_empty() {
-            return self.first;
+        if let (Piece::Bytes(first), []) = (&self.first, &*self.rest) {
+            return first.clone();
         }
         let mut whole = BytesMut::with_capacity(self.len());
-        self.pieces().for_each(|piece| whole.extend_from_slice(piece));
+        for piece in self.pieces() {
+            match piece {
+                Piece::Bytes(bytes) => whole.extend_from_slice(bytes),
+                Piece::Gap(len) => panic!("{len} bytes of these records lie elsewhere"),
+            }
+        }
         whole.freeze()
+    }
+
+    /// The bytes one by one; those of gaps are unknown.
+    fn each(&self) -> impl Iterator<Item = Option<u8>> {
+        self.pieces().flat_map(|piece| {
+            let (bytes, gap): (&[u8], usize) = match piece {
+                Piece::Bytes(bytes) => (bytes, 0),
+                Piece::Gap(len) => (&[], *len),
+            };
+            bytes
+                .iter()
+                .copied()
+                .map(Some)
+                .chain(std::iter::repeat_n(None, gap))
+        })
+    }
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Records::new()
     }
 }
 
 impl From<Bytes> for Records {
     fn from(piece: Bytes) -> Self {
         Records {
-            first: piece,
+            first: Piece::Bytes(piece),
             rest: Vec::new(),
         }
     }
@@ -81,10 +148,10 @@ impl FromIterator<Bytes> for Records {
     }
 }
 
-/// Equal bytes, however they are cut.
+/// Equal bytes and gaps, however they are cut.
 impl PartialEq for Records {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.pieces().flatten().eq(other.pieces().flatten())
+        self.len() == other.len() && self.each().eq(other.each())
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
 use crate::varint;
-use crate::{Frame, Records};
+use crate::{Frame, Piece, Records};
 
 /// From this size on, bytes are shared instead of copied: below it a copy is cheaper than one more piece in the vectored write.
 const SHARED_LEN_MIN: usize = 2048;
@@ -28,7 +28,7 @@ pub enum EncodeError {
 pub struct Writer {
     copied: BytesMut,
     // Invariant: positions in `copied`, ascending; the bytes stand before what follows that position.
-    shared: Vec<(usize, Bytes)>,
+    shared: Vec<(usize, Piece)>,
     error: Option<EncodeError>,
 }
 
@@ -73,7 +73,7 @@ impl Writer {
     }
 
     fn len(&self) -> usize {
-        self.copied.len() + self.shared.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+        self.copied.len() + self.shared.iter().map(|(_, piece)| piece.len()).sum::<usize>()
     }
 
     fn check(&mut self, len: usize, max: usize) {
@@ -90,7 +90,7 @@ impl Writer {
         if bytes.len() < SHARED_LEN_MIN {
             self.raw(bytes);
         } else {
-            self.shared.push((self.copied.len(), bytes.clone()));
+            self.shared.push((self.copied.len(), Piece::Bytes(bytes.clone())));
         }
     }
 
@@ -197,7 +197,10 @@ impl Writer {
         records
             .into_iter()
             .flat_map(Records::pieces)
-            .for_each(|piece| self.share(piece));
+            .for_each(|piece| match piece {
+                Piece::Bytes(bytes) => self.share(bytes),
+                Piece::Gap(len) => self.shared.push((self.copied.len(), Piece::Gap(*len))),
+            });
     }
 
     /// Record batches.
@@ -241,7 +244,7 @@ impl Writer {
             .shared
             .iter()
             .skip(shared)
-            .map(|(_, bytes)| bytes.len())
+            .map(|(_, piece)| piece.len())
             .sum::<usize>();
         let size = self.copied.len() - start + inside;
         self.check(size, i32::MAX as usize);
@@ -262,6 +265,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Buf;
+
     use super::*;
 
     #[test]
@@ -279,6 +284,24 @@ mod tests {
         // Tag 3, size 5,004 = 0x8c 0x27, then 2, the length plus one = 0x89 0x27, the bytes, 4.
         let (front, back) = ([1, 3, 0x8c, 0x27, 2, 0x89, 0x27], [4, 5]);
         assert_eq!(whole, [&front[..], &large, &back].concat());
+    }
+
+    #[test]
+    fn a_gap_is_counted_in_lengths_and_ends_the_frame_as_a_buffer() {
+        let mut records = Records::from(Bytes::from_static(b"ab"));
+        records.push_gap(5_000);
+        let mut writer = Writer::new();
+        writer.i32(0);
+        writer.records(false, &records);
+        writer.i8(9);
+        let mut frame = writer.finish_framed().expect("it fits");
+        // 4 + 2 + 5,000 + 1 bytes follow the length, which is 5,007 = 0x138f; the records have 5,002 = 0x138a.
+        assert_eq!(
+            frame.copy_to_bytes(frame.remaining())[..],
+            [0, 0, 0x13, 0x8f, 0, 0, 0x13, 0x8a, b'a', b'b']
+        );
+        assert_eq!((frame.take_gap(), frame.take_gap()), (Some(5_000), None));
+        assert_eq!(frame.into_bytes()[..], [9]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_log::{Fetched, FirstBatch, Offset, ReadUpTo};
+use tidemill_log::{FetchPart, Fetched, FileRange, FirstBatch, Offset, ReadUpTo};
 use tidemill_protocol::messages::fetch::{
     AbortedTransaction, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
@@ -18,15 +18,20 @@ use crate::waiters::Waiter;
 
 const READ_COMMITTED: i8 = 1;
 
-pub(crate) async fn handle(context: Context, mut request: FetchRequest) -> FetchResponse {
+/// From this size on a range of a file goes by `sendfile`: below it, reading is cheaper than two more calls.
+const SENDFILE_BYTES_MIN: usize = 16 * 1024;
+
+/// The response, and the ranges of files that belong into the gaps of its records.
+pub(crate) async fn handle(context: Context, mut request: FetchRequest) -> (FetchResponse, Vec<FileRange>) {
     let shared = &context.shared;
     let plan = match shared.fetch_sessions.plan(&mut request, context.version) {
         Ok(plan) => plan,
         Err(error_code) => {
-            return FetchResponse {
+            let response = FetchResponse {
                 error_code,
                 ..Default::default()
             };
+            return (response, Vec::new());
         }
     };
     let limits = Limits::of(&request, shared);
@@ -191,13 +196,14 @@ async fn wait(shared: &Shared, plan: &Plan, limits: &Limits, before: Reads) -> R
     }
 }
 
-fn answer(shared: &Shared, plan: &Plan, reads: Reads) -> FetchResponse {
+fn answer(shared: &Shared, plan: &Plan, reads: Reads) -> (FetchResponse, Vec<FileRange>) {
+    let mut files = Vec::new();
     let incremental = matches!(plan.session, Membership::Incremental(_));
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
     let mut told = Vec::new();
     let mut last: Option<&TopicKey> = None;
     for (wanted, read) in plan.wanted.iter().zip(reads.partitions) {
-        let data = partition_data(wanted, read.result);
+        let data = partition_data(wanted, read.result, &mut files);
         let marks = (data.high_watermark, data.log_start_offset);
         let got_records = data.records.as_ref().is_some_and(|records| !records.is_empty());
         let news = got_records || !data.error_code.is_ok() || wanted.told != Some(marks);
@@ -236,14 +242,20 @@ fn answer(shared: &Shared, plan: &Plan, reads: Reads) -> FetchResponse {
     if !told.is_empty() {
         shared.fetch_sessions.answered(plan.session, &told);
     }
-    FetchResponse {
+    let response = FetchResponse {
         session_id: plan.session.id(),
         responses,
         ..Default::default()
-    }
+    };
+    (response, files)
 }
 
-fn partition_data(wanted: &Wanted, result: Result<Fetched, ErrorCode>) -> PartitionData {
+/// What is told of one partition. Records that lie in files are left out of it and added to `files`.
+fn partition_data(
+    wanted: &Wanted,
+    result: Result<Fetched, ErrorCode>,
+    files: &mut Vec<FileRange>,
+) -> PartitionData {
     let partition_index = wanted.partition.partition;
     let bytes = |fetched: Fetched| {
         let marks = (
@@ -256,11 +268,7 @@ fn partition_data(wanted: &Wanted, result: Result<Fetched, ErrorCode>) -> Partit
             first_offset: aborted.first_offset.0,
         });
         let aborted: Vec<_> = aborted.collect();
-        let records: Records = fetched
-            .into_bytes()
-            .map_err(|_| ErrorCode::KafkaStorageError)?
-            .into_iter()
-            .collect();
+        let records = records_of(fetched.parts, files)?;
         Ok((marks, aborted, records))
     };
     match result.and_then(bytes) {
@@ -285,4 +293,19 @@ fn partition_data(wanted: &Wanted, result: Result<Fetched, ErrorCode>) -> Partit
             ..Default::default()
         },
     }
+}
+
+fn records_of(parts: Vec<FetchPart>, files: &mut Vec<FileRange>) -> Result<Records, ErrorCode> {
+    let (mut records, mut ranges) = (Records::new(), Vec::new());
+    for part in parts {
+        match part {
+            FetchPart::File(range) if range.file().is_some() && range.len() >= SENDFILE_BYTES_MIN => {
+                records.push_gap(range.len());
+                ranges.push(range);
+            }
+            part => records.push(part.into_bytes().map_err(|_| ErrorCode::KafkaStorageError)?),
+        }
+    }
+    files.append(&mut ranges);
+    Ok(records)
 }
