@@ -6,5 +6,14 @@ pub mod five_minutes {}
 #[doc = include_str!("word_count_grows_up.md")]
 pub mod word_count_grows_up {}
 
+#[doc = include_str!("operators.md")]
+pub mod operators {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
 #[doc = include_str!("../../README.md")]
 pub mod readme {}
