@@ -6,7 +6,8 @@ use tidemill_data::Timestamp;
 use tidemill_store::StoreSpec;
 
 use crate::{
-    TopicIndex, clocks::ClockIndex, context::Context, edge::Flow, failure::Policy, punctuation::ScheduleId,
+    TopicIndex, clocks::ClockIndex, context::Context, edge::Flow, failure::Policy, processor::Children,
+    punctuation::Schedule,
 };
 
 /// Identifies an operator: its position in the program.
@@ -99,7 +100,7 @@ pub(crate) trait Punctuated: Send + Sync {
     /// Called when a task starts, to make schedules.
     fn start(&self, ctx: &mut Context);
     /// Called when a schedule is due.
-    fn punctuate(&self, ctx: &mut Context, schedule: ScheduleId, now: Timestamp) -> Flow;
+    fn punctuate(&self, ctx: &mut Context, schedule: Schedule, now: Timestamp) -> Flow;
 }
 
 /// Everything the program composed so far.
@@ -112,6 +113,9 @@ pub(crate) struct Graph {
     pub(crate) sources: Vec<Source>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
+    pub(crate) processors: Vec<(NodeId, Arc<Children>)>,
+    // Stores that an operator looks at when something in them is due.
+    watched: Vec<StoreIndex>,
     // By clock index: whose clock it is.
     pub(crate) clocks: Vec<NodeId>,
     // Sources whose partitions must match, because one operator needs equal keys of all of them.
@@ -132,6 +136,8 @@ impl Graph {
             sources: Vec::new(),
             slots: Vec::new(),
             punctuated: Vec::new(),
+            processors: Vec::new(),
+            watched: Vec::new(),
             clocks: Vec::new(),
             copartitioned: Vec::new(),
             problems: Vec::new(),
@@ -208,6 +214,22 @@ impl Graph {
         }
         self.stores.push(decl);
         StoreIndex(self.stores.len() - 1)
+    }
+
+    /// Lets an operator look at a store when something in it is due; false if another one does already.
+    pub(crate) fn watch(&mut self, store: StoreIndex) -> bool {
+        let first = !self.watched.contains(&store);
+        if first {
+            self.watched.push(store);
+        }
+        first
+    }
+
+    /// Notes that timers cannot be used as the program does.
+    pub(crate) fn misuse(&mut self, store: StoreIndex, why: &str) {
+        let name = self.stores.get(store.0).map_or("", |store| &store.spec.name);
+        self.problems
+            .push(format!("the timers {name:?} cannot fire: {why}"));
     }
 
     pub(crate) fn activate(&mut self, store: StoreIndex) {

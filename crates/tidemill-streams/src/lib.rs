@@ -19,10 +19,12 @@ mod edge;
 mod failure;
 mod graph;
 mod grouped;
+mod heap;
 mod materialized;
 mod operators;
 mod outputs;
 mod physical;
+mod processor;
 mod punctuation;
 mod queues;
 mod record;
@@ -39,10 +41,15 @@ pub use grouped::{KGroupedStream, KGroupedTable};
 pub use materialized::Materialized;
 pub use operators::*;
 pub use outputs::{OutputRecord, OutputTopic, Outputs, PartitionChoice, TopicIndex};
+pub use processor::{
+    Child, FixedKeyProcessor, FixedKeyRecord, Forward, ForwardValues, KeyTimers, KeyValues, Processor,
+    ProcessorContext, RecordMetadata, Sessions, StoreRows, Stores, Timers, Versioned, Versions, Windows,
+};
 pub use punctuation::{Clock, ScheduleId};
 pub(crate) use record::Change;
 pub use record::{RawRecord, Record};
 pub use stream::KStream;
 pub use table::KTable;
 pub use task::{Changelog, Commit, Processed, Task, TaskConfig, TaskId};
+pub use tidemill_store::Direction;
 pub use topology::{InternalTopic, Lint, StoreView, Subtopology, Topology, TopologyError};

@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 
 use tidemill_data::Timestamp;
 
-use crate::{RawRecord, TopicIndex};
+use crate::{RawRecord, TopicIndex, heap::Heap};
 
-/// Records waiting, one queue a topic. The order among queues is Kafka Streams': a binary min-heap by the timestamp of
-/// the first record, in the very moves of Java's `PriorityQueue`, because those decide between equal timestamps.
+/// Records waiting, one queue a topic. The order among queues is Kafka Streams': by the timestamp of the first record,
+/// and among equal ones as its heap has them.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     queues: Vec<VecDeque<RawRecord>>,
-    // Invariant: the queues that are not empty, each once, and no parent's head is later than its child's.
-    heap: Vec<usize>,
+    // Invariant: the queues that are not empty, each once.
+    heap: Heap<usize>,
     bytes: usize,
     records: usize,
 }
@@ -46,67 +46,26 @@ impl Queues {
         self.records += 1;
         queue.push_back(record);
         if queue.len() == 1 {
-            self.insert(at);
+            self.heap.push(at, head(&self.queues));
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<(TopicIndex, RawRecord)> {
-        let at = *self.heap.first()?;
-        let last = self.heap.pop()?;
-        if let Some(root) = self.heap.first_mut() {
-            *root = last;
-            self.sift_down();
-        }
+        let at = self.heap.pop(head(&self.queues))?;
         let queue = self.queues.get_mut(at)?;
         let record = queue.pop_front()?;
         if !queue.is_empty() {
-            self.insert(at);
+            self.heap.push(at, head(&self.queues));
         }
         self.bytes -= record.byte_len();
         self.records -= 1;
         Some((TopicIndex(u32::try_from(at).ok()?), record))
     }
+}
 
-    fn head(&self, place: usize) -> Timestamp {
-        let queue = self.heap.get(place).and_then(|at| self.queues.get(*at));
-        queue
-            .and_then(VecDeque::front)
-            .map_or(Timestamp::MAX, |record| record.timestamp)
-    }
-
-    fn insert(&mut self, at: usize) {
-        self.heap.push(at);
-        let mut place = self.heap.len() - 1;
-        while place > 0 {
-            let parent = (place - 1) / 2;
-            if self.head(place) >= self.head(parent) {
-                break;
-            }
-            self.heap.swap(place, parent);
-            place = parent;
-        }
-    }
-
-    fn sift_down(&mut self) {
-        let mut place = 0;
-        loop {
-            let left = 2 * place + 1;
-            if left >= self.heap.len() {
-                return;
-            }
-            let right = left + 1;
-            let child = if right < self.heap.len() && self.head(right) < self.head(left) {
-                right
-            } else {
-                left
-            };
-            if self.head(child) >= self.head(place) {
-                return;
-            }
-            self.heap.swap(place, child);
-            place = child;
-        }
-    }
+/// The order of queues: the timestamps of their first records.
+fn head(queues: &[VecDeque<RawRecord>]) -> impl Fn(&usize) -> Option<Timestamp> {
+    |at| queues.get(*at)?.front().map(|record| record.timestamp)
 }
 
 #[cfg(test)]

@@ -28,7 +28,6 @@ mod table_source;
 mod to_stream;
 mod to_table;
 
-pub use process::{Forward, Processor, Timers};
 pub use split::Split;
 
 /// Whether a name was made from an operator's place in the program.

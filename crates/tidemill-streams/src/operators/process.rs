@@ -1,103 +1,18 @@
-//! `process`: an operator of the user's own, with state, timers, and any number of results.
+//! `process`, `process_values`: operators of the user's own, with state, timers, and any number of results.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, marker::PhantomData, sync::Arc};
 
 use tidemill_data::{BoxError, Timestamp};
 
 use crate::{
-    KStream, Record,
+    FixedKeyProcessor, Forward, KStream, KeyTimers, Processor, ProcessorContext, Record, Stores, Timers,
     context::Context,
     edge::{Edge, Flow, Outlet},
-    failure::{Halt, Step, guard},
+    failure::{Step, guard},
     graph::{NodeId, Punctuated, SlotIndex},
-    punctuation::{Clock, ScheduleId},
+    processor::{Children, Connected, DueStore, Fixed},
+    punctuation::{Calls, Schedule},
 };
-
-/// An operator of the user's own. Every task has one of its own, made by the closure given to [`KStream::process`].
-///
-/// What it keeps in its fields is lost when the task moves or restarts.
-pub trait Processor<K, V, L, W>: Send + 'static {
-    /// Called once, when the task starts: the place to make schedules.
-    fn start(&mut self, _timers: &mut Timers<'_>) {}
-
-    /// Called with each record.
-    ///
-    /// # Errors
-    /// As user code says; the policy decides what follows.
-    fn process(&mut self, record: Record<K, V>, to: &mut Forward<'_, L, W>) -> Result<(), BoxError>;
-
-    /// Called when a schedule is due: by stream time after a record, by the wall clock at any time.
-    ///
-    /// # Errors
-    /// As user code says; the policy decides what follows.
-    fn punctuate(
-        &mut self,
-        _schedule: ScheduleId,
-        _now: Timestamp,
-        _to: &mut Forward<'_, L, W>,
-    ) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-/// Makes schedules for one processor.
-pub struct Timers<'a> {
-    ctx: &'a mut Context,
-    node: NodeId,
-}
-
-impl Timers<'_> {
-    /// Calls the processor's `punctuate` every `interval`. By stream time it is first due with the first record, and
-    /// then at multiples of the interval; by the wall clock after one interval. Late, it is called once.
-    pub fn every(&mut self, interval: Duration, clock: Clock) -> ScheduleId {
-        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-        let now = self.ctx.wall_time;
-        self.ctx.schedules.add(self.node, clock, interval_ms, now)
-    }
-}
-
-/// Hands on a processor's results.
-pub struct Forward<'a, L, W> {
-    ctx: &'a mut Context,
-    node: NodeId,
-    out: &'a Outlet<L, W>,
-    // Set when an operator behind stopped the task; nothing is forwarded after that.
-    halted: Option<Halt>,
-}
-
-impl<L: 'static, W: 'static> Forward<'_, L, W> {
-    /// Hands on a record: it has gone through everything behind this operator when this returns.
-    pub fn forward(&mut self, record: Record<L, W>) {
-        if self.halted.is_none() {
-            self.halted = self.out.send(self.ctx, record).err();
-        }
-    }
-
-    /// The largest timestamp of all records the task has taken up.
-    #[must_use]
-    pub fn stream_time(&self) -> Timestamp {
-        self.ctx.stream_time()
-    }
-
-    /// The wall clock, as the task was last told.
-    #[must_use]
-    pub fn wall_clock(&self) -> Timestamp {
-        self.ctx.wall_time
-    }
-
-    /// Ends a schedule.
-    pub fn cancel(&mut self, schedule: ScheduleId) {
-        self.ctx.schedules.cancel(schedule);
-    }
-
-    /// More schedules for this processor.
-    pub fn timers(&mut self) -> Timers<'_> {
-        Timers {
-            ctx: self.ctx,
-            node: self.node,
-        }
-    }
-}
 
 impl<K: 'static, V: 'static> KStream<K, V> {
     /// Sends each record through a processor of the user's own, which `make` makes for every task. It may change keys.
@@ -146,42 +61,141 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         self,
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> KStream<L, W> {
-        let builder = self.builder.clone();
-        let outlet = Outlet::new();
-        let mut graph = builder.lock();
-        let node = graph.processor("KSTREAM-PROCESSOR-", &[self.node]);
-        let slot = graph.slot(node, Arc::new(move || Box::new(make()) as Box<dyn Any + Send>));
-        let types = std::marker::PhantomData::<fn(K, V) -> P>;
-        let process = Arc::new(Process {
-            node,
-            slot,
-            out: Arc::clone(&outlet),
-            types,
-        });
-        graph
-            .punctuated
-            .push((node, Arc::<Process<_, _, _>>::clone(&process)));
-        drop(graph);
-        self.outlet.attach(node.0, process);
+        self.process_with((), move |()| make())
+    }
+
+    /// As [`process`](Self::process), with stores: `make` is given the handles that the operator is connected to.
+    ///
+    /// A store may be given to several operators, which then run in one task. See [`App::key_values`], [`App::windows`],
+    /// [`App::sessions`], [`App::versions`] and [`App::key_timers`], each with an example.
+    ///
+    /// [`App::key_values`]: crate::App::key_values
+    /// [`App::windows`]: crate::App::windows
+    /// [`App::sessions`]: crate::App::sessions
+    /// [`App::versions`]: crate::App::versions
+    /// [`App::key_timers`]: crate::App::key_timers
+    pub fn process_with<S: Stores, L: 'static, W: 'static, P: Processor<K, V, L, W>>(
+        self,
+        stores: S,
+        make: impl Fn(S) -> P + Send + Sync + 'static,
+    ) -> KStream<L, W> {
         KStream {
             key_changed: true,
-            ..KStream::new(builder, node, outlet)
+            ..self.processed("KSTREAM-PROCESSOR-", stores, make)
         }
+    }
+
+    /// Sends each record through a processor that cannot change the key, so that no repartition follows.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// struct Twice;
+    ///
+    /// impl FixedKeyProcessor<String, String, String> for Twice {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: FixedKeyRecord<String, String>,
+    ///         to: &mut ForwardValues<'_, String, String>,
+    ///     ) -> Result<(), BoxError> {
+    ///         to.forward(record.clone());
+    ///         to.forward(record);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let app = App::new("docs");
+    /// app.stream(&IN).process_values(|| Twice).to(&IN);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn process_values<W: 'static, P: FixedKeyProcessor<K, V, W>>(
+        self,
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) -> KStream<K, W> {
+        self.process_values_with((), move |()| make())
+    }
+
+    /// As [`process_values`](Self::process_values), with stores: `make` is given the handles that the operator is
+    /// connected to. See [`process_with`](Self::process_with).
+    pub fn process_values_with<S: Stores, W: 'static, P: FixedKeyProcessor<K, V, W>>(
+        self,
+        stores: S,
+        make: impl Fn(S) -> P + Send + Sync + 'static,
+    ) -> KStream<K, W> {
+        let (key, key_changed) = (self.key.clone(), self.key_changed);
+        KStream {
+            key,
+            key_changed,
+            ..self.processed("KSTREAM-PROCESSVALUES-", stores, move |stores| {
+                Fixed(make(stores))
+            })
+        }
+    }
+
+    fn processed<S: Stores, L: 'static, W: 'static, P: Processor<K, V, L, W>>(
+        self,
+        prefix: &str,
+        stores: S,
+        make: impl Fn(S) -> P + Send + Sync + 'static,
+    ) -> KStream<L, W> {
+        let mut connected = Connected::default();
+        stores.connect(&mut connected);
+        let (builder, outlet) = (self.builder.clone(), Outlet::new());
+        let mut graph = builder.lock();
+        let node = graph.processor(prefix, &[self.node]);
+        graph.connect(node, &connected.stores);
+        let mut timers = Vec::new();
+        let mut expiring = Vec::new();
+        for due in connected.due {
+            let index = due.index();
+            let alone = graph.watch(index);
+            match KeyTimers::of(&*due) {
+                Some(Ok(known)) if alone => timers.push((due, known)),
+                Some(Ok(_)) => graph.misuse(index, "they are given to two operators"),
+                Some(Err(why)) => graph.misuse(index, why),
+                // One operator that writes is enough to let what all of them wrote expire.
+                None if alone => expiring.push(due),
+                None => {}
+            }
+        }
+        let make = move || Box::new(make(stores.clone())) as Box<dyn Any + Send>;
+        let process = Arc::new(Process::<K, V, L, W, P> {
+            node,
+            slot: graph.slot(node, Arc::new(make)),
+            timers,
+            expiring,
+            out: Arc::clone(&outlet),
+            children: Arc::default(),
+            types: PhantomData,
+        });
+        let children = Arc::clone(&process.children);
+        graph.processors.push((node, children));
+        let punctuated: Arc<dyn Punctuated> = Arc::<Process<K, V, L, W, P>>::clone(&process);
+        graph.punctuated.push((node, punctuated));
+        drop(graph);
+        self.outlet.attach(node.0, process);
+        KStream::new(builder, node, outlet)
     }
 }
 
-struct Process<L, W, T> {
+struct Process<K, V, L, W, P> {
     node: NodeId,
     slot: SlotIndex,
+    timers: Vec<(Arc<dyn DueStore>, KeyTimers<K>)>,
+    expiring: Vec<Arc<dyn DueStore>>,
     out: Arc<Outlet<L, W>>,
-    types: std::marker::PhantomData<T>,
+    children: Arc<Children>,
+    types: PhantomData<fn(K, V) -> P>,
 }
 
-impl<L: 'static, W: 'static, T> Process<L, W, T> {
+impl<K: 'static, V: 'static, L: 'static, W: 'static, P: Processor<K, V, L, W>> Process<K, V, L, W, P> {
     /// Calls user code with the task's processor, which is taken out of its slot meanwhile.
-    fn with<P: 'static>(
+    fn with(
         &self,
         ctx: &mut Context,
+        timestamp: Timestamp,
+        punctuating: Option<Timestamp>,
         call: impl FnOnce(&mut P, &mut Forward<'_, L, W>) -> Result<(), BoxError>,
     ) -> Flow {
         let Some(mut state) = ctx.take_slot(self.slot) else {
@@ -190,14 +204,20 @@ impl<L: 'static, W: 'static, T> Process<L, W, T> {
         let processor: &mut P = state
             .downcast_mut()
             .expect("an operator's slot is of the type it made");
-        let mut forward = Forward {
+        let mut halted = None;
+        let context = ProcessorContext {
             ctx,
             node: self.node,
+            timestamp,
+            punctuating,
+            halted: &mut halted,
+        };
+        let mut forward = Forward {
+            context,
             out: &self.out,
-            halted: None,
+            children: &self.children,
         };
         let done = guard(|| call(processor, &mut forward)).and_then(|done| done);
-        let halted = forward.halted.take();
         ctx.put_slot(self.slot, state);
         match (halted, done) {
             (Some(halt), _) => Err(halt),
@@ -205,18 +225,61 @@ impl<L: 'static, W: 'static, T> Process<L, W, T> {
             (None, Ok(())) => Ok(()),
         }
     }
+
+    /// Calls the processor for each key whose timer is due.
+    fn fire(
+        &self,
+        ctx: &mut Context,
+        timers: &KeyTimers<K>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, crate::failure::Halt> {
+        let (mut due, mut next) = (Vec::new(), None);
+        self.with(ctx, now, Some(now), |_, to| {
+            (due, next) = timers.take_due(to, now)?;
+            Ok(())
+        })?;
+        for (key, time) in due {
+            self.with(ctx, now, Some(now), |processor, to| {
+                processor.timer(key, time, to)
+            })?;
+        }
+        Ok(next)
+    }
+
+    fn look(&self, ctx: &mut Context, schedule: &Schedule, now: Timestamp) -> Flow {
+        let Calls::DueIn(store) = schedule.calls else {
+            return Ok(());
+        };
+        let mut next = None;
+        if let Some((_, timers)) = self.timers.iter().find(|(due, _)| due.index() == store) {
+            next = self.fire(ctx, timers, now)?;
+        } else if let Some(expiring) = self.expiring.iter().find(|due| due.index() == store) {
+            self.with(ctx, now, Some(now), |_, to| {
+                next = expiring.expire(to, now)?;
+                Ok(())
+            })?;
+        }
+        if let Some(next) = next {
+            let after = Timestamp::from_millis(now.millis().saturating_add(1));
+            ctx.schedules
+                .due_in(self.node, schedule.clock, store, next.max(after));
+        }
+        Ok(())
+    }
 }
 
-impl<K: 'static, V: 'static, L: 'static, W: 'static, P> Edge<K, V> for Process<L, W, fn(K, V) -> P>
+impl<K: 'static, V: 'static, L: 'static, W: 'static, P> Edge<K, V> for Process<K, V, L, W, P>
 where
     P: Processor<K, V, L, W>,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
-        self.with(ctx, |processor: &mut P, to| processor.process(record, to))
+        self.with(ctx, record.timestamp, None, |processor, to| {
+            processor.process(record, to)
+        })
     }
 }
 
-impl<K: 'static, V: 'static, L: 'static, W: 'static, P> Punctuated for Process<L, W, fn(K, V) -> P>
+impl<K: 'static, V: 'static, L: 'static, W: 'static, P> Punctuated for Process<K, V, L, W, P>
 where
     P: Processor<K, V, L, W>,
 {
@@ -225,14 +288,23 @@ where
             return;
         };
         if let Some(processor) = state.downcast_mut::<P>() {
-            processor.start(&mut Timers { ctx, node: self.node });
+            processor.start(&mut Timers::new(ctx, self.node));
         }
         ctx.put_slot(self.slot, state);
+        // What an earlier task left due is found when the clock is first looked at.
+        let due = self.timers.iter().map(|(due, _)| due).chain(&self.expiring);
+        for due in due {
+            ctx.schedules
+                .due_in(self.node, due.clock(), due.index(), Timestamp::MIN);
+        }
     }
 
-    fn punctuate(&self, ctx: &mut Context, schedule: ScheduleId, now: Timestamp) -> Flow {
-        self.with(ctx, |processor: &mut P, to| {
-            processor.punctuate(schedule, now, to)
-        })
+    fn punctuate(&self, ctx: &mut Context, schedule: Schedule, now: Timestamp) -> Flow {
+        match schedule.calls {
+            Calls::Punctuation { .. } => self.with(ctx, now, Some(now), |processor, to| {
+                processor.punctuate(schedule.id, now, to)
+            }),
+            Calls::DueIn(_) => self.look(ctx, &schedule, now),
+        }
     }
 }

@@ -84,9 +84,7 @@ impl Task {
             self.ctx.current = Some(Current { topic, record });
             self.enter(topic)?;
             self.ctx.current = None;
-            if !self.ctx.schedules.is_empty() {
-                self.punctuate(Clock::StreamTime, self.ctx.stream_time())?;
-            }
+            self.punctuate(Clock::StreamTime, self.ctx.stream_time())?;
             if let Some(next) = self.uncommitted.get_mut(topic.position()) {
                 *next = Some(offset + 1);
             }
@@ -118,12 +116,13 @@ impl Task {
     }
 
     fn punctuate(&mut self, clock: Clock, now: Timestamp) -> Result<(), Halt> {
-        for due in self.ctx.schedules.take_due(clock, now) {
+        while let Some(schedule) = self.ctx.schedules.call_next(clock, now) {
             let topology = Arc::clone(&self.ctx.topology);
-            let found = topology.punctuated.iter().find(|(node, _)| *node == due.node);
-            if let Some((_, punctuated)) = found {
-                punctuated.punctuate(&mut self.ctx, due.id, now)?;
+            let mut punctuated = topology.punctuated.iter();
+            if let Some((_, punctuated)) = punctuated.find(|(node, _)| *node == schedule.node) {
+                punctuated.punctuate(&mut self.ctx, schedule, now)?;
             }
+            self.ctx.schedules.called(now);
         }
         self.take_looped();
         Ok(())

@@ -1,0 +1,144 @@
+//! What a processor sees besides its records: times, schedules, where a record came from, and its stores.
+
+use std::time::Duration;
+
+use tidemill_data::{BoxError, Timestamp};
+use tidemill_store::StoreId;
+
+use super::bound::Place;
+use crate::{
+    context::Context,
+    failure::Halt,
+    graph::NodeId,
+    punctuation::{Clock, ScheduleId},
+};
+
+/// What a processor sees besides its records. [`Forward`](crate::Forward) and
+/// [`ForwardValues`](crate::ForwardValues) lend it: wherever a store asks for one, give it the processor's `to`.
+pub struct ProcessorContext<'a> {
+    pub(crate) ctx: &'a mut Context,
+    pub(crate) node: NodeId,
+    // The timestamp of the record being processed, or the time of the punctuation: that of changelog records.
+    pub(crate) timestamp: Timestamp,
+    // The time of the punctuation, if it is one.
+    pub(crate) punctuating: Option<Timestamp>,
+    // Set when the task has to stop; what user code makes of the error does not matter then.
+    pub(crate) halted: &'a mut Option<Halt>,
+}
+
+/// Where the record being processed came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordMetadata {
+    /// The topic that the task read it from.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// Makes schedules for one processor.
+pub struct Timers<'a> {
+    ctx: &'a mut Context,
+    node: NodeId,
+}
+
+impl<'a> Timers<'a> {
+    pub(crate) fn new(ctx: &'a mut Context, node: NodeId) -> Self {
+        Self { ctx, node }
+    }
+
+    /// Calls the processor's `punctuate` every `interval`. By stream time it is first due with the first record, and
+    /// then at multiples of the interval; by the wall clock after one interval. Late, it is called once.
+    pub fn every(&mut self, interval: Duration, clock: Clock) -> ScheduleId {
+        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+        let now = self.ctx.wall_time;
+        self.ctx.schedules.add(self.node, clock, interval_ms, now)
+    }
+}
+
+impl ProcessorContext<'_> {
+    /// The largest timestamp of all records the task has taken up.
+    #[must_use]
+    pub fn stream_time(&self) -> Timestamp {
+        self.ctx.stream_time()
+    }
+
+    /// The wall clock, as the task was last told.
+    #[must_use]
+    pub fn wall_clock(&self) -> Timestamp {
+        self.ctx.wall_time
+    }
+
+    /// Where the record being processed came from; nowhere in a punctuation.
+    #[must_use]
+    pub fn metadata(&self) -> Option<RecordMetadata> {
+        let current = self.ctx.current.as_ref()?;
+        Some(RecordMetadata {
+            topic: self.ctx.topology.topic_name(current.topic),
+            partition: self.ctx.partition,
+            offset: current.record.offset,
+        })
+    }
+
+    /// The app's name.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        self.ctx.topology.app()
+    }
+
+    /// The partition whose records the task processes.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.ctx.partition
+    }
+
+    /// Ends a schedule.
+    pub fn cancel(&mut self, schedule: ScheduleId) {
+        self.ctx.schedules.cancel(schedule);
+    }
+
+    /// More schedules for this processor.
+    pub fn timers(&mut self) -> Timers<'_> {
+        Timers::new(self.ctx, self.node)
+    }
+
+    /// A clock's time.
+    pub(crate) fn now(&self, clock: Clock) -> Timestamp {
+        match clock {
+            Clock::StreamTime => self.stream_time(),
+            Clock::WallClock => self.wall_clock(),
+        }
+    }
+
+    /// The store, if this processor was connected to it.
+    pub(crate) fn store(&self, place: &Place) -> Result<StoreId, NotConnected> {
+        let node = self.ctx.topology.nodes.get(self.node.0);
+        let connected = node.is_some_and(|node| node.stores.contains(&place.index));
+        let id = self.ctx.store_ids.get(place.index.0).copied().flatten();
+        id.filter(|_| connected).ok_or_else(|| NotConnected {
+            operator: self.ctx.topology.node_name(self.node).to_owned(),
+            store: place.name.to_string(),
+        })
+    }
+
+    /// Stops the task, whatever the processor makes of the error.
+    pub(crate) fn stop(&mut self, halt: impl Into<Halt>) -> BoxError {
+        stop(self.halted, halt)
+    }
+}
+
+pub(crate) fn stop(halted: &mut Option<Halt>, halt: impl Into<Halt>) -> BoxError {
+    let halt = halt.into();
+    let text = halt.0.to_string();
+    halted.get_or_insert(halt);
+    text.into()
+}
+
+/// A processor used a store it was not given.
+#[derive(Debug, thiserror::Error)]
+#[error("{operator} uses store {store:?} and is not connected to it: hand the store to process_with")]
+pub(crate) struct NotConnected {
+    operator: String,
+    store: String,
+}

@@ -1,0 +1,253 @@
+//! Values by key and window: a processor's window store.
+
+use std::{
+    ops::{RangeBounds, RangeInclusive},
+    time::Duration,
+};
+
+use tidemill_data::{BoxError, StoreName, Timestamp, Windowed};
+use tidemill_store::{Direction, Put, StoreKind, WindowRow, WindowRows, WindowValues};
+
+use super::{
+    ProcessorContext, StoreRows,
+    bound::{Bound, kept},
+    stores::handle,
+};
+use crate::{App, failure::Halt};
+
+/// A processor's values by key and start of a window, for as long as the store's retention says.
+pub struct Windows<K, V> {
+    bound: Bound<K, V>,
+    size_ms: i64,
+}
+
+impl<K, V> Clone for Windows<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            bound: self.bound.clone(),
+            size_ms: self.size_ms,
+        }
+    }
+}
+
+handle!(Windows<K, V>);
+
+impl App {
+    /// A store of values by key and window, for processors. A window is kept until one starts that is `retention`
+    /// later.
+    ///
+    /// ```
+    /// # use tidemill_data::{HOUR, BoxError, MINUTE, StoreName, Timestamp, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Windows};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// const PER_MINUTE: StoreName<String, i64> = StoreName::new("per-minute");
+    ///
+    /// struct CountPerMinute(Windows<String, i64>);
+    ///
+    /// impl FixedKeyProcessor<String, String, i64> for CountPerMinute {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: FixedKeyRecord<String, String>,
+    ///         to: &mut ForwardValues<'_, String, i64>,
+    ///     ) -> Result<(), BoxError> {
+    ///         let ms = record.timestamp.millis();
+    ///         let minute = Timestamp::from_millis(ms - ms % 60_000);
+    ///         let count = self.0.get(to, record.key(), minute)?.unwrap_or(0) + 1;
+    ///         self.0.put(to, record.key(), minute, &count)?;
+    ///         to.forward(record.with_value(count));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let app = App::new("docs");
+    /// let counts = app.windows(&PER_MINUTE, MINUTE, HOUR);
+    /// app.stream(&IN).process_values_with(counts, CountPerMinute).to(&OUT);
+    /// # app.topology().unwrap();
+    /// ```
+    #[must_use]
+    pub fn windows<K: 'static, V: 'static>(
+        &self,
+        name: &StoreName<K, V>,
+        size: Duration,
+        retention: Duration,
+    ) -> Windows<K, V> {
+        self.windows_of(name, size, retention, WindowValues::Plain)
+    }
+
+    /// As [`windows`](Self::windows), where a second value of a key and window does not replace the first.
+    #[must_use]
+    pub fn windows_with_duplicates<K: 'static, V: 'static>(
+        &self,
+        name: &StoreName<K, V>,
+        size: Duration,
+        retention: Duration,
+    ) -> Windows<K, V> {
+        self.windows_of(name, size, retention, WindowValues::Duplicates)
+    }
+
+    fn windows_of<K: 'static, V: 'static>(
+        &self,
+        name: &StoreName<K, V>,
+        size: Duration,
+        retention: Duration,
+        values: WindowValues,
+    ) -> Windows<K, V> {
+        let kind = StoreKind::Window {
+            retention_ms: millis(retention),
+            values,
+        };
+        Windows {
+            bound: Bound::declare(self, name, kind),
+            size_ms: millis(size),
+        }
+    }
+}
+
+pub(super) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl<K: 'static, V: 'static> Windows<K, V> {
+    /// The value of a key in the window that starts at `start`.
+    ///
+    /// # Errors
+    /// When the processor is not connected to the store, the key cannot be encoded, or the store not be read.
+    pub fn get(
+        &self,
+        at: &mut ProcessorContext<'_>,
+        key: &K,
+        start: Timestamp,
+    ) -> Result<Option<V>, BoxError> {
+        let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
+        let row = at.ctx.stores.window(id).get(&key, start.millis());
+        let found = self.bound.found(row.map(|row| row.map(|(value, _)| value)));
+        kept(at, found)
+    }
+
+    /// Sets the value of a key in the window that starts at `start`. A window that has expired stays as it is, and the
+    /// record counts as dropped. A value that its format encodes to null deletes.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and when the value cannot be encoded.
+    pub fn put(
+        &self,
+        at: &mut ProcessorContext<'_>,
+        key: &K,
+        start: Timestamp,
+        value: &V,
+    ) -> Result<(), BoxError> {
+        let value = self.bound.value(value)?;
+        self.write(at, key, start, value.as_deref())
+    }
+
+    /// Removes a key from the window that starts at `start`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn delete(&self, at: &mut ProcessorContext<'_>, key: &K, start: Timestamp) -> Result<(), BoxError> {
+        self.write(at, key, start, None)
+    }
+
+    fn write(
+        &self,
+        at: &mut ProcessorContext<'_>,
+        key: &K,
+        start: Timestamp,
+        value: Option<&[u8]>,
+    ) -> Result<(), BoxError> {
+        let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
+        let timestamp = at.timestamp;
+        let store = at.ctx.stores.window(id);
+        let put = match value {
+            Some(value) => store.put(&key, start.millis(), value, timestamp),
+            None => store.delete(&key, start.millis(), timestamp),
+        };
+        if put == Put::Expired {
+            at.ctx.drop_record();
+        }
+        Ok(())
+    }
+
+    /// The values of a key in windows that start in a span of time, in order of start.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn fetch<'a>(
+        &'a self,
+        at: &'a mut ProcessorContext<'_>,
+        key: &K,
+        starts: RangeInclusive<Timestamp>,
+        direction: Direction,
+    ) -> Result<StoreRows<'a, (Timestamp, V)>, BoxError> {
+        let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
+        let (from, to) = (starts.start().millis(), starts.end().millis());
+        let rows = at.ctx.stores.window(id).fetch(&key, from, to, direction);
+        let mut rows = rows.map_err(|error| super::context::stop(at.halted, error))?;
+        let row = |row: WindowRow<'_>| {
+            let value = self.bound.decode_value(row.value)?;
+            Ok((Timestamp::from_millis(row.start_ms), value))
+        };
+        Ok(StoreRows::new(at.halted, move || next(&mut rows, row, |_| true)))
+    }
+
+    /// The values of a range of keys in windows that start in a span of time. They come segment by segment of the
+    /// store, within it by key, then by start.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn fetch_range<'a>(
+        &'a self,
+        at: &'a mut ProcessorContext<'_>,
+        keys: impl RangeBounds<K>,
+        starts: RangeInclusive<Timestamp>,
+        direction: Direction,
+    ) -> Result<StoreRows<'a, (Windowed<K>, V)>, BoxError> {
+        let (id, span) = (at.store(&self.bound.place)?, self.bound.span(&keys)?);
+        let (from, to) = (starts.start().millis(), starts.end().millis());
+        let keys = (span.from.as_deref(), span.to.as_deref());
+        let rows = at.ctx.stores.window(id).fetch_range(keys, from, to, direction);
+        let mut rows = rows.map_err(|error| super::context::stop(at.halted, error))?;
+        let row = |row: WindowRow<'_>| self.windowed(row);
+        Ok(StoreRows::new(at.halted, move || {
+            next(&mut rows, row, |row| span.except.as_deref() != Some(row.key))
+        }))
+    }
+
+    /// All values, in the order of [`fetch_range`](Self::fetch_range).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn all<'a>(
+        &'a self,
+        at: &'a mut ProcessorContext<'_>,
+        direction: Direction,
+    ) -> Result<StoreRows<'a, (Windowed<K>, V)>, BoxError> {
+        let always = Timestamp::from_millis(0)..=Timestamp::MAX;
+        self.fetch_range(at, .., always, direction)
+    }
+
+    fn windowed(&self, row: WindowRow<'_>) -> Result<(Windowed<K>, V), Halt> {
+        let windowed = Windowed {
+            key: self.bound.decode_key(row.key)?,
+            start_ms: row.start_ms,
+            end_ms: row.start_ms.saturating_add(self.size_ms),
+        };
+        Ok((windowed, self.bound.decode_value(row.value)?))
+    }
+}
+
+fn next<R>(
+    rows: &mut WindowRows<'_>,
+    read: impl Fn(WindowRow<'_>) -> Result<R, Halt>,
+    takes: impl Fn(&WindowRow<'_>) -> bool,
+) -> Result<Option<R>, Halt> {
+    while let Some(row) = rows.entry() {
+        let row = takes(&row).then(|| read(row)).transpose()?;
+        rows.advance()?;
+        if row.is_some() {
+            return Ok(row);
+        }
+    }
+    Ok(None)
+}
