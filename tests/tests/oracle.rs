@@ -57,4 +57,5 @@ areas! {
     table: "table",
     join_stream_table: "join-stream-table",
     join_table_table: "join-table-table",
+    processor: "processor",
 }

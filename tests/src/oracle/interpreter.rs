@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemill_data::{Headers, StoreName, Timestamp};
-use tidemill_store::{ChangelogPosition, TopicId};
+use tidemill_store::{ChangelogPosition, Direction, TopicId};
 use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskConfig, Topology};
 
 use super::case::{Case, Input, Record};
@@ -180,6 +180,8 @@ impl Run {
     fn rows(&mut self, name: &str, rows: StoredRows, case: &Case) -> Result<Vec<Vec<Value>>> {
         match rows {
             StoredRows::Versions => self.versions(name, case),
+            StoredRows::Plain => self.plain_rows(name),
+            StoredRows::PlainWindows { size_ms } => self.plain_windows(name, size_ms),
             StoredRows::Texts => {
                 let found = self.task.rows(&StoreName::<Text, String>::named(name))?;
                 Ok(found
@@ -200,6 +202,34 @@ impl Run {
 }
 
 impl Run {
+    /// The rows of a processor's key-value store.
+    fn plain_rows(&mut self, name: &str) -> Result<Vec<Vec<Value>>> {
+        let stores = self.task.stores();
+        let id = stores.find(name).context("the store is there")?;
+        let mut rows = stores.key_value(id).all(Direction::Forward)?;
+        let mut found = Vec::new();
+        while let Some((key, value)) = rows.entry() {
+            found.push(vec![json!(text(Some(key))?), json!(text(Some(value))?)]);
+            rows.advance()?;
+        }
+        Ok(found)
+    }
+
+    /// The rows of a processor's window store.
+    fn plain_windows(&mut self, name: &str, size_ms: i64) -> Result<Vec<Vec<Value>>> {
+        let stores = self.task.stores();
+        let id = stores.find(name).context("the store is there")?;
+        let mut rows = stores.window(id).all(Direction::Forward)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.entry() {
+            let (start, end) = (row.start_ms, row.start_ms + size_ms);
+            let (key, value) = (text(Some(row.key))?, text(Some(row.value))?);
+            found.push(vec![json!(key), json!(start), json!(end), json!(value)]);
+            rows.advance()?;
+        }
+        Ok(found)
+    }
+
     /// The latest value of each key that any input has, and its value as of each time that any input has.
     fn versions(&mut self, name: &str, case: &Case) -> Result<Vec<Vec<Value>>> {
         let store = StoreName::<Text, String>::named(name);

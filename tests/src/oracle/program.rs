@@ -3,6 +3,7 @@
 //! Everything is text or null. A table's rows are never null; the streams of its changes are.
 
 mod joins;
+mod processors;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,12 @@ pub(super) enum StoredRows {
     Texts,
     Counts,
     Versions,
+    /// Of a processor's key-value store.
+    Plain,
+    /// Of a processor's window store.
+    PlainWindows {
+        size_ms: i64,
+    },
 }
 
 /// A case's program, with the topics it writes and the stores it names.
@@ -74,7 +81,10 @@ impl Program {
             "branch" => return self.branch(op),
             "group_by_key" | "group_by" => return self.group(op),
             "count" | "reduce" | "aggregate" => Made::Table(self.aggregation(op)?),
-            unknown => match self.join(op)? {
+            unknown => match self
+                .join(op)?
+                .map_or_else(|| self.processor(op), |made| Ok(Some(made)))?
+            {
                 Some(made) => made,
                 None => bail!("the operator `{unknown}` is not there yet"),
             },

@@ -8,7 +8,7 @@ use crate::{
     FixedKeyProcessor, Forward, KStream, KeyTimers, Processor, ProcessorContext, Record, Stores, Timers,
     context::Context,
     edge::{Edge, Flow, Outlet},
-    failure::{Step, guard},
+    failure::{Halt, Step, guard},
     graph::{NodeId, Punctuated, SlotIndex},
     processor::{Children, Connected, DueStore, Fixed},
     punctuation::{Calls, Schedule},
@@ -66,8 +66,43 @@ impl<K: 'static, V: 'static> KStream<K, V> {
 
     /// As [`process`](Self::process), with stores: `make` is given the handles that the operator is connected to.
     ///
-    /// A store may be given to several operators, which then run in one task. See [`App::key_values`], [`App::windows`],
-    /// [`App::sessions`], [`App::versions`] and [`App::key_timers`], each with an example.
+    /// A store may be given to several operators, which then run in one task. The kinds of store are
+    /// [`App::key_values`], [`App::windows`], [`App::sessions`], [`App::versions`] and [`App::key_timers`].
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, Forward, KeyValues, Processor, Record};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// const BEFORE: StoreName<String, i64> = StoreName::new("before");
+    /// const STEPS: StoreName<String, i64> = StoreName::new("steps");
+    ///
+    /// struct Difference {
+    ///     before: KeyValues<String, i64>,
+    ///     steps: KeyValues<String, i64>,
+    /// }
+    ///
+    /// impl Processor<String, i64, String, i64> for Difference {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: Record<String, i64>,
+    ///         to: &mut Forward<'_, String, i64>,
+    ///     ) -> Result<(), BoxError> {
+    ///         let before = self.before.get(to, &record.key)?.unwrap_or(0);
+    ///         self.before.put(to, &record.key, &record.value)?;
+    ///         let steps = self.steps.get(to, &record.key)?.unwrap_or(0);
+    ///         self.steps.put(to, &record.key, &(steps + 1))?;
+    ///         let difference = record.value - before;
+    ///         to.forward(record.with_value(difference));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let app = App::new("docs");
+    /// let stores = (app.key_values(&BEFORE), app.key_values(&STEPS));
+    /// app.stream(&IN).process_with(stores, |(before, steps)| Difference { before, steps }).to(&OUT);
+    /// # app.topology().unwrap();
+    /// ```
     ///
     /// [`App::key_values`]: crate::App::key_values
     /// [`App::windows`]: crate::App::windows
@@ -118,6 +153,33 @@ impl<K: 'static, V: 'static> KStream<K, V> {
 
     /// As [`process_values`](Self::process_values), with stores: `make` is given the handles that the operator is
     /// connected to. See [`process_with`](Self::process_with).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// const SEEN: StoreName<String, String> = StoreName::new("seen");
+    ///
+    /// struct OnlyNew(KeyValues<String, String>);
+    ///
+    /// impl FixedKeyProcessor<String, String, String> for OnlyNew {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: FixedKeyRecord<String, String>,
+    ///         to: &mut ForwardValues<'_, String, String>,
+    ///     ) -> Result<(), BoxError> {
+    ///         if self.0.put_if_absent(to, record.key(), &record.value)?.is_none() {
+    ///             to.forward(record);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let app = App::new("docs");
+    /// let seen = app.key_values(&SEEN);
+    /// app.stream(&IN).process_values_with(seen, OnlyNew).to(&IN);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn process_values_with<S: Stores, W: 'static, P: FixedKeyProcessor<K, V, W>>(
         self,
         stores: S,
@@ -232,18 +294,19 @@ impl<K: 'static, V: 'static, L: 'static, W: 'static, P: Processor<K, V, L, W>> P
         ctx: &mut Context,
         timers: &KeyTimers<K>,
         now: Timestamp,
-    ) -> Result<Option<Timestamp>, crate::failure::Halt> {
-        let (mut due, mut next) = (Vec::new(), None);
+    ) -> Result<Option<Timestamp>, Halt> {
+        let mut due = None;
         self.with(ctx, now, Some(now), |_, to| {
-            (due, next) = timers.take_due(to, now)?;
+            due = Some(timers.take_due(to, now)?);
             Ok(())
         })?;
-        for (key, time) in due {
+        let Some(due) = due else { return Ok(None) };
+        for (time, key) in due.entries {
             self.with(ctx, now, Some(now), |processor, to| {
                 processor.timer(key, time, to)
             })?;
         }
-        Ok(next)
+        Ok(due.next)
     }
 
     fn look(&self, ctx: &mut Context, schedule: &Schedule, now: Timestamp) -> Flow {

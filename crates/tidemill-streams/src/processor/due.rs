@@ -35,28 +35,32 @@ pub(super) fn split_time(key: &[u8]) -> Option<(Timestamp, &[u8])> {
     Some((Timestamp::from_millis(i64::from_be_bytes(*time) ^ i64::MIN), rest))
 }
 
-/// An entry of an index by time: when it is due, and the key's bytes.
-pub(super) type DueEntry = (Timestamp, Vec<u8>);
+/// What is due of an index by time.
+pub(crate) struct Due<K> {
+    /// When each entry was due, and its key.
+    pub(crate) entries: Vec<(Timestamp, K)>,
+    /// When the first entry after them is due.
+    pub(crate) next: Option<Timestamp>,
+}
 
-/// Reads entries `prefix | time | key` in order of time, as long as they are due and at most [`DUE_MAX`]; and when the
-/// first one after them is due.
-pub(super) fn due_entries(
-    mut rows: Rows<'_>,
-    prefix: usize,
-    now: Timestamp,
-) -> Result<(Vec<DueEntry>, Option<Timestamp>), Halt> {
-    let mut due = Vec::new();
+/// Reads entries `prefix | time | key` in order of time, as long as they are due and at most [`DUE_MAX`].
+pub(super) fn due_entries(mut rows: Rows<'_>, prefix: usize, now: Timestamp) -> Result<Due<Vec<u8>>, Halt> {
+    let mut due = Due {
+        entries: Vec::new(),
+        next: None,
+    };
     while let Some((key, _)) = rows.entry() {
         let Some((time, key)) = key.get(prefix..).and_then(split_time) else {
             break;
         };
-        if time > now || due.len() == DUE_MAX {
-            return Ok((due, Some(time)));
+        if time > now || due.entries.len() == DUE_MAX {
+            due.next = Some(time);
+            break;
         }
-        due.push((time, key.to_vec()));
+        due.entries.push((time, key.to_vec()));
         rows.advance()?;
     }
-    Ok((due, None))
+    Ok(due)
 }
 
 /// The order in which entries come due.

@@ -16,7 +16,7 @@ use tidemill_store::StoreKind;
 use super::{
     DueStore, ProcessorContext,
     bound::{Bound, Place, kept},
-    due::{BY_TIME, due_entries, time_bytes},
+    due::{BY_TIME, Due, due_entries, time_bytes},
 };
 use crate::{App, Clock, failure::Halt, graph::StoreIndex};
 
@@ -89,8 +89,8 @@ impl DueStore for Expiry {
         let entries = entries
             .map_err(Halt::from)
             .and_then(|all| due_entries(all, 0, now));
-        let (due, mut next) = kept(at, entries)?;
-        for (time, key) in due {
+        let Due { entries, mut next } = kept(at, entries)?;
+        for (time, key) in entries {
             let entry = [&time_bytes(time), key.as_slice()].concat();
             at.ctx.stores.key_value(index).delete(&entry, time);
             let row = at.ctx.stores.timestamped(rows).get(&key);

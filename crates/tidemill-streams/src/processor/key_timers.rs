@@ -8,7 +8,7 @@ use tidemill_store::StoreKind;
 use super::{
     Connected, DueStore, ProcessorContext, Stores,
     bound::{Bound, Place, kept},
-    due::{BY_TIME, DueEntry, due_entries, split_time, time_bytes},
+    due::{BY_TIME, Due, due_entries, split_time, time_bytes},
     stores::Sealed,
 };
 use crate::{
@@ -56,7 +56,7 @@ impl App {
     /// # use tidemill_streams::{App, Clock, Forward, KeyTimers, Processor, Record};
     /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
     /// # const GONE: Topic<String, String> = Topic::new("gone");
-    /// const IDLE: StoreName<String, Timestamp> = StoreName::new("idle");
+    /// const IDLE: StoreName<String, ()> = StoreName::new("idle");
     ///
     /// struct Leaving {
     ///     idle: KeyTimers<String>,
@@ -89,7 +89,7 @@ impl App {
     /// # app.topology().unwrap();
     /// ```
     #[must_use]
-    pub fn key_timers<K: 'static>(&self, name: &StoreName<K, Timestamp>, clock: Clock) -> KeyTimers<K> {
+    pub fn key_timers<K: 'static>(&self, name: &StoreName<K, ()>, clock: Clock) -> KeyTimers<K> {
         let wheel = Wheel {
             key: name.key().clone(),
             bound: Bound::declare(self, &StoreName::named(name.name()), StoreKind::KeyValue),
@@ -144,19 +144,15 @@ impl<K: 'static> KeyTimers<K> {
         self.wheel.due(at, &key)
     }
 
-    /// Takes the timers that are due, at most some; and when the next is.
-    pub(crate) fn take_due(
-        &self,
-        at: &mut ProcessorContext<'_>,
-        now: Timestamp,
-    ) -> Result<(Vec<(K, Timestamp)>, Option<Timestamp>), BoxError> {
-        let (due, next) = self.wheel.due_at(at, now)?;
-        let mut keys = Vec::with_capacity(due.len());
-        for (time, key) in due {
+    /// Takes the timers that are due, at most some.
+    pub(crate) fn take_due(&self, at: &mut ProcessorContext<'_>, now: Timestamp) -> Result<Due<K>, BoxError> {
+        let Due { entries, next } = self.wheel.due_at(at, now)?;
+        let mut keys = Vec::with_capacity(entries.len());
+        for (time, key) in entries {
             self.wheel.remove(at, &key)?;
-            keys.push((self.wheel.decode(at, &key)?, time));
+            keys.push((time, self.wheel.decode(at, &key)?));
         }
-        Ok((keys, next))
+        Ok(Due { entries: keys, next })
     }
 
     /// These timers, if they are what a store says it has.
@@ -207,11 +203,7 @@ impl<K: 'static> Wheel<K> {
         Ok(())
     }
 
-    fn due_at(
-        &self,
-        at: &mut ProcessorContext<'_>,
-        now: Timestamp,
-    ) -> Result<(Vec<DueEntry>, Option<Timestamp>), BoxError> {
+    fn due_at(&self, at: &mut ProcessorContext<'_>, now: Timestamp) -> Result<Due<Vec<u8>>, BoxError> {
         let id = at.store(&self.bound.place)?;
         let rows = at.ctx.stores.key_value(id).prefix(&[BY_DUE], BY_TIME);
         let due = rows

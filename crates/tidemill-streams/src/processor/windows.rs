@@ -76,6 +76,14 @@ impl App {
     }
 
     /// As [`windows`](Self::windows), where a second value of a key and window does not replace the first.
+    ///
+    /// ```
+    /// # use tidemill_data::{HOUR, MINUTE, StoreName};
+    /// # use tidemill_streams::App;
+    /// const EVENTS: StoreName<String, String> = StoreName::new("events");
+    /// # let app = App::new("docs");
+    /// let events = app.windows_with_duplicates(&EVENTS, MINUTE, HOUR);
+    /// ```
     #[must_use]
     pub fn windows_with_duplicates<K: 'static, V: 'static>(
         &self,
