@@ -1,6 +1,6 @@
 //! `App`: where a program begins.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{Policy, Topology, TopologyError, builder::Builder};
 
@@ -47,6 +47,12 @@ impl App {
     /// What happens to records that fail, unless an operator says otherwise. The default is [`Policy::Fail`].
     pub fn on_error(&self, policy: Policy) {
         self.builder.lock().policy = policy;
+    }
+
+    /// The least advance of the wall clock between two emissions of what waited for its window to close, such as a
+    /// left join's record without a partner. The default is zero: it is emitted with the first record that allows it.
+    pub fn emit_interval(&self, interval: Duration) {
+        self.builder.lock().emit_interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
     }
 
     /// The topology composed so far. No operator can be added after this.

@@ -30,13 +30,19 @@ pub(crate) struct Clocks {
     task: Timestamp,
     // By clock index.
     operators: Vec<Timestamp>,
+    // By clock index: from when on something may wait for its time; `MAX` for nothing, `MIN` when nobody has looked.
+    waiting: Vec<Timestamp>,
 }
+
+/// Follows the operator's name in the entry of what waits.
+const WAITING: &str = "-waiting";
 
 impl Clocks {
     pub(crate) fn new(operators: usize) -> Self {
         Self {
             task: Timestamp::MIN,
             operators: vec![Timestamp::MIN; operators],
+            waiting: vec![Timestamp::MIN; operators],
         }
     }
 
@@ -63,18 +69,41 @@ impl Clocks {
         *time
     }
 
+    /// From when on something may wait in an operator for its time: `MAX` for nothing, `MIN` when nobody has looked.
+    pub(crate) fn waiting(&self, clock: ClockIndex) -> Timestamp {
+        self.waiting.get(clock.0).copied().unwrap_or(Timestamp::MIN)
+    }
+
+    /// Says from when on something may wait; `MAX` for nothing.
+    pub(crate) fn set_waiting(&mut self, clock: ClockIndex, from: Timestamp) {
+        if let Some(waiting) = self.waiting.get_mut(clock.0) {
+            *waiting = from;
+        }
+    }
+
     /// The text for a commit's offsets. Operators beyond the broker's bound on metadata are left out, last ones first.
     pub(crate) fn encode(&self, names: &[&str]) -> String {
+        let times = names
+            .iter()
+            .zip(&self.operators)
+            .map(|(name, time)| (name, "", *time));
+        let waiting = names
+            .iter()
+            .zip(&self.waiting)
+            .map(|(name, from)| (name, WAITING, *from));
+        let known = times.chain(waiting);
+        let known = known.filter(|(_, _, time)| ![Timestamp::MIN, Timestamp::MAX].contains(time));
         let mut entries = Vec::new();
         let mut count = 0_u32;
-        for (name, time) in names.iter().zip(&self.operators) {
-            let bytes = 4 + name.len() + 8;
-            if *time == Timestamp::MIN || 13 + entries.len() + bytes > ENCODED_BYTES_MAX {
+        for (name, suffix, time) in known {
+            let bytes = name.len() + suffix.len();
+            if 13 + entries.len() + 4 + bytes + 8 > ENCODED_BYTES_MAX {
                 continue;
             }
-            let len = u32::try_from(name.len()).expect("bounded by ENCODED_BYTES_MAX");
+            let len = u32::try_from(bytes).expect("bounded by ENCODED_BYTES_MAX");
             entries.extend_from_slice(&len.to_be_bytes());
             entries.extend_from_slice(name.as_bytes());
+            entries.extend_from_slice(suffix.as_bytes());
             entries.extend_from_slice(&time.millis().to_be_bytes());
             count += 1;
         }
@@ -85,7 +114,8 @@ impl Clocks {
         STANDARD.encode(bytes)
     }
 
-    /// Takes in the times of a committed offset's metadata; clocks only go forward.
+    /// Takes in the times of a committed offset's metadata; clocks only go forward, and what waits is looked for from
+    /// the earliest time that any of them says.
     ///
     /// Metadata of others, or cut short, changes nothing and gives `false`.
     pub(crate) fn resume(&mut self, names: &[&str], metadata: &str) -> bool {
@@ -96,6 +126,13 @@ impl Clocks {
         for (clock, name) in names.iter().enumerate() {
             if let Some(time) = times.get(*name) {
                 let _ = self.observe(ClockIndex(clock), *time);
+            }
+            if let Some(from) = times.get(&format!("{name}{WAITING}")) {
+                let earliest = match self.waiting(ClockIndex(clock)) {
+                    Timestamp::MIN => *from,
+                    known => known.min(*from),
+                };
+                self.set_waiting(ClockIndex(clock), earliest);
             }
         }
         true
@@ -159,6 +196,21 @@ mod tests {
                 again.operator(ClockIndex(1))
             ),
             (at(70), at(60), Timestamp::MIN)
+        );
+    }
+
+    #[test]
+    fn what_waits_comes_back_as_the_earliest_of_all_partitions() {
+        let texts = [9, 7].map(|from| {
+            let mut clocks = Clocks::new(2);
+            clocks.set_waiting(ClockIndex(1), at(from));
+            clocks.encode(&["a", "b"])
+        });
+        let mut again = Clocks::new(2);
+        assert!(texts.iter().all(|text| again.resume(&["a", "b"], text)));
+        assert_eq!(
+            (again.waiting(ClockIndex(0)), again.waiting(ClockIndex(1))),
+            (Timestamp::MIN, at(7))
         );
     }
 

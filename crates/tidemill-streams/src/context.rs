@@ -76,15 +76,22 @@ impl Context {
     }
 
     /// An operator's own stream time: the largest timestamp it has observed.
-    #[allow(dead_code, reason = "operators with windows are the first to have clocks")]
     pub(crate) fn clock(&self, clock: ClockIndex) -> Timestamp {
         self.clocks.operator(clock)
     }
 
     /// Takes a timestamp into an operator's own stream time, and gives that.
-    #[allow(dead_code, reason = "operators with windows are the first to have clocks")]
     pub(crate) fn observe(&mut self, clock: ClockIndex, timestamp: Timestamp) -> Timestamp {
         self.clocks.observe(clock, timestamp)
+    }
+
+    /// From when on something may wait in an operator for its time: `MAX` for nothing, `MIN` when nobody has looked.
+    pub(crate) fn waiting(&self, clock: ClockIndex) -> Timestamp {
+        self.clocks.waiting(clock)
+    }
+
+    pub(crate) fn set_waiting(&mut self, clock: ClockIndex, from: Timestamp) {
+        self.clocks.set_waiting(clock, from);
     }
 
     pub(crate) fn drop_record(&mut self) {

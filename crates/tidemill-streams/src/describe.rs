@@ -61,7 +61,8 @@ fn connect<'a>(topology: &'a Topology, part: &Subtopology) -> Vec<Drawn<'a>> {
         })
         .collect();
     let place = |id: NodeId| part.nodes.iter().position(|known| *known == id);
-    for at in java_hash_order(&drawn) {
+    let names: Vec<&str> = drawn.iter().map(|drawn| drawn.node.name.as_str()).collect();
+    for at in java_hash_order(&names) {
         let Some(node) = drawn.get(at).map(|drawn| drawn.node) else {
             continue;
         };
@@ -110,19 +111,19 @@ fn grow(drawn: &mut [Drawn<'_>], at: usize, by: usize) {
 }
 
 /// The order in which Java's `HashMap` walks these names: by bucket, in each bucket as put in.
-fn java_hash_order(drawn: &[Drawn<'_>]) -> Vec<usize> {
+fn java_hash_order(names: &[&str]) -> Vec<usize> {
     let mut buckets = 16;
-    while drawn.len() * 4 > buckets * 3 {
+    while names.len() * 4 > buckets * 3 {
         buckets *= 2;
     }
     let bucket = |at: &usize| {
-        let name = drawn.get(*at).map_or("", |drawn| &drawn.node.name);
+        let name = names.get(*at).copied().unwrap_or_default();
         let hash = name.encode_utf16().fold(0_u32, |hash, unit| {
             hash.wrapping_mul(31).wrapping_add(u32::from(unit))
         });
         (hash ^ (hash >> 16)) as usize & (buckets - 1)
     };
-    let mut order: Vec<usize> = (0..drawn.len()).collect();
+    let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by_key(bucket);
     order
 }
@@ -159,12 +160,13 @@ fn draw(topology: &Topology, drawn: &[Drawn<'_>], node: &Drawn<'_>, text: &mut S
                 .stores
                 .iter()
                 .filter_map(|store| topology.stores.get(store.0));
-            let mut stores: Vec<&str> = stores
+            let stores: Vec<&str> = stores
                 .filter(|store| store.active)
                 .map(|store| store.spec.name.as_str())
                 .collect();
-            stores.sort_unstable();
-            let stores = stores.join(", ");
+            let order = java_hash_order(&stores);
+            let ordered: Vec<&str> = order.iter().filter_map(|at| stores.get(*at).copied()).collect();
+            let stores = ordered.join(", ");
             writeln!(
                 text,
                 "    Processor: {name} (stores: [{stores}])\n      --> {after}\n      <-- {before}"

@@ -120,6 +120,10 @@ pub(crate) struct Graph {
     pub(crate) clocks: Vec<NodeId>,
     // Sources whose partitions must match, because one operator needs equal keys of all of them.
     pub(crate) copartitioned: Vec<(NodeId, Vec<NodeId>)>,
+    // Left and outer joins of streams: what flows to them through repartition topics keeps its null keys.
+    pub(crate) wants_null_keys: Vec<NodeId>,
+    /// The least advance of the wall clock between two emissions of what waited for its window to close.
+    pub(crate) emit_interval_ms: i64,
     pub(crate) problems: Vec<String>,
     pub(crate) built: bool,
     names_given: usize,
@@ -140,6 +144,8 @@ impl Graph {
             watched: Vec::new(),
             clocks: Vec::new(),
             copartitioned: Vec::new(),
+            wants_null_keys: Vec::new(),
+            emit_interval_ms: 0,
             problems: Vec::new(),
             built: false,
             names_given: 0,
@@ -245,7 +251,6 @@ impl Graph {
     }
 
     /// A stream time of the operator's own, which survives restarts.
-    #[allow(dead_code, reason = "operators with windows are the first to have clocks")]
     pub(crate) fn clock(&mut self, node: NodeId) -> ClockIndex {
         self.clocks.push(node);
         ClockIndex(self.clocks.len() - 1)

@@ -79,6 +79,43 @@ pub(crate) fn entries(graph: &Graph) -> Vec<Vec<(NodeId, Arc<dyn Entry>)>> {
     entries
 }
 
+/// By node: whether a left or outer join of streams lies behind it, also behind repartition topics.
+pub(crate) fn keeps_null_keys(graph: &Graph) -> Vec<bool> {
+    let mut keeps = vec![false; graph.nodes.len()];
+    let mut ahead = graph.wants_null_keys.clone();
+    while let Some(id) = ahead.pop() {
+        let Some(node) = graph.nodes.get(id.0) else {
+            continue;
+        };
+        let mut before = node.parents.clone();
+        if let NodeKind::Source(topics) = &node.kind {
+            before.extend(writers(graph, topics));
+        }
+        for parent in before {
+            if let Some(keeps) = keeps.get_mut(parent.0).filter(|keeps| !**keeps) {
+                *keeps = true;
+                ahead.push(parent);
+            }
+        }
+    }
+    keeps
+}
+
+/// The operators that write the app's own topics among these.
+fn writers<'a>(graph: &'a Graph, topics: &'a [TopicIndex]) -> impl Iterator<Item = NodeId> + 'a {
+    let internal = |topic: &TopicIndex| {
+        let decl = graph.topics.get(topic.position());
+        decl.is_some_and(|topic| topic.role != TopicRole::External)
+    };
+    let nodes = graph.nodes.iter().enumerate();
+    nodes
+        .filter(move |(_, node)| match &node.kind {
+            NodeKind::Sink(Some(topic)) => topics.contains(topic) && internal(topic),
+            _ => false,
+        })
+        .map(|(at, _)| NodeId(at))
+}
+
 /// Cuts the graph into parts that no edge and no store connects, numbered as Kafka Streams does: by the names of their
 /// sources.
 pub(crate) fn cut(topology: &Topology, merged: &Merged) -> Vec<Subtopology> {

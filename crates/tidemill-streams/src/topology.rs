@@ -140,6 +140,9 @@ pub struct Topology {
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
     pub(crate) clocks: Vec<NodeId>,
     copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
+    // By node: whether records without a key may matter further on.
+    keeps_null_keys: Vec<bool>,
+    pub(crate) emit_interval_ms: i64,
 }
 
 impl Topology {
@@ -169,6 +172,8 @@ impl Topology {
             punctuated: graph.punctuated.clone(),
             clocks: graph.clocks.clone(),
             copartitioned: Vec::new(),
+            keeps_null_keys: crate::physical::keeps_null_keys(graph),
+            emit_interval_ms: graph.emit_interval_ms,
         };
         topology.copartitioned = graph
             .copartitioned
@@ -298,6 +303,11 @@ impl Topology {
 
     pub(crate) fn node_name(&self, node: NodeId) -> &str {
         self.nodes.get(node.0).map_or("", |node| &node.name)
+    }
+
+    /// Whether a left or outer join of streams lies behind a node, for which records without a key are results too.
+    pub(crate) fn keeps_null_keys(&self, node: NodeId) -> bool {
+        self.keeps_null_keys.get(node.0) == Some(&true)
     }
 
     /// The names of the operators that have clocks, by clock index.

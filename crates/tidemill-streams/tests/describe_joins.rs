@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidemill_data::{MINUTE, StoreName, Topic};
-use tidemill_streams::{App, KTable};
+use tidemill_data::{MINUTE, SECOND, StoreName, Topic};
+use tidemill_streams::{App, JoinWindow, KTable};
 
 fn topic(name: &str) -> Topic<String, String> {
     Topic::named(name)
@@ -35,6 +35,10 @@ macro_rules! golden {
     };
 }
 
+fn window() -> JoinWindow {
+    JoinWindow::within(5 * SECOND)
+}
+
 const HISTORY: Duration = Duration::from_secs(300);
 
 golden! {
@@ -55,6 +59,39 @@ golden! {
         let (left, right) = (app.table(&topic("left")), app.table(&topic("right")));
         let third = app.table(&topic("third"));
         out(&left.outer_join(&right, |k, _, _| k.clone()).join(&third, |_, l, _| l));
+    };
+    stream_stream_join: |app| {
+        let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+        left.join(right, window(), |_, l, r| format!("{l}{r}")).to(&topic("out"));
+    };
+    stream_stream_left_join: |app| {
+        let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+        left.left_join(right, window(), |_, l, _| l.clone()).to(&topic("out"));
+    };
+    stream_stream_outer_join: |app| {
+        let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+        left.outer_join(right, window(), |k, _, _| k.clone()).to(&topic("out"));
+    };
+    stream_stream_outer_join_named: |app| {
+        let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+        let window = window().named("met").stores_named("kept");
+        left.outer_join(right, window, |k, _, _| k.clone()).to(&topic("out"));
+    };
+    stream_stream_left_join_named: |app| {
+        let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+        let window = window().named("met").stores_named("kept");
+        let left = left.select_key(|_, v| v.clone());
+        let right = right.select_key(|_, v| v.clone());
+        left.left_join(right, window, |_, l, _| l.clone()).to(&topic("out"));
+    };
+    stream_stream_join_after_select_key: |app| {
+        let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+        let left = left.select_key(|_, v| v.clone());
+        left.join(right.map(|k, v| (k, v)), window(), |_, l, r| format!("{l}{r}")).to(&topic("out"));
+    };
+    stream_self_join: |app| {
+        let stream = app.stream(&topic("in"));
+        stream.clone().join(stream, window(), |_, l, r| format!("{l}{r}")).to(&topic("out"));
     };
     table_versioned: |app| {
         let stream = app.stream(&topic("clicks"));

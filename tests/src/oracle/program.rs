@@ -5,7 +5,7 @@
 mod joins;
 mod processors;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -52,6 +52,9 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn compose(case: &Case) -> Result<Self> {
         let app = App::new("oracle");
+        app.emit_interval(Duration::from_millis(u64::try_from(
+            case.config.emit_interval_ms,
+        )?));
         let mut program = Self {
             app,
             sinks: Vec::new(),

@@ -4,7 +4,7 @@ use tidemill_data::{BoxError, Data};
 
 use crate::{KGroupedStream, KStream};
 
-use super::repartition::{Nulls, Through};
+use super::repartition::Through;
 
 impl<K: Data, V: Data> KStream<K, V> {
     /// Groups records by their key. If the key was changed before, the stream is repartitioned first.
@@ -75,7 +75,6 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             name: store,
             key,
             value,
-            null_keys: Nulls::Drop,
             partitions: None,
         })
     }

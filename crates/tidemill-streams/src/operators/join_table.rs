@@ -12,8 +12,6 @@ use crate::{
     table::Getter,
 };
 
-use super::repartition::Nulls;
-
 impl<K: Data, V: Data> KStream<K, V> {
     /// Joins each record with the row of its key; a record without a row, or without a key or value, is dropped.
     ///
@@ -56,7 +54,7 @@ impl<K: Data, V: Data> KStream<K, V> {
         table: &KTable<K, T>,
         join: impl Fn(&K, V, T) -> Result<W, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, W> {
-        self.joined("KSTREAM-JOIN-", Nulls::Drop, table, move |key, value, row| {
+        self.joined(Kind::Inner, table, move |key, value, row| {
             row.map(|row| join(key, value, row)).transpose()
         })
     }
@@ -105,28 +103,31 @@ impl<K: Data, V: Data> KStream<K, V> {
         table: &KTable<K, T>,
         join: impl Fn(&K, V, Option<T>) -> Result<W, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, W> {
-        self.joined("KSTREAM-LEFTJOIN-", Nulls::Keep, table, move |key, value, row| {
+        self.joined(Kind::Left, table, move |key, value, row| {
             join(key, value, row).map(Some)
         })
     }
 
     fn joined<T: 'static, W: 'static>(
         self,
-        prefix: &str,
-        null_keys: Nulls,
+        kind: Kind,
         table: &KTable<K, T>,
         join: impl Fn(&K, V, Option<T>) -> Result<Option<W>, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, W> {
         let (key, nulls) = (self.key_wire(), self.value_wire());
-        let stream = self.together(key.clone(), nulls.clone(), null_keys);
+        let stream = self.together(key.clone(), nulls.clone(), None);
         let builder = stream.builder.clone();
         let lookup = table.rows.lookup(&builder);
         let mut sources = builder.lock().sources_of(stream.node);
+        let prefix = match kind {
+            Kind::Inner => "KSTREAM-JOIN-",
+            Kind::Left => "KSTREAM-LEFTJOIN-",
+        };
         let joined = stream.attach_keeping_keys(prefix, |node, out: Arc<Outlet<K, W>>| JoinTable {
             node,
             key,
             nulls,
-            null_keys,
+            kind,
             rows: lookup.getter,
             join,
             out,
@@ -135,16 +136,26 @@ impl<K: Data, V: Data> KStream<K, V> {
         graph.connect(joined.node, &lookup.stores);
         sources.extend(graph.sources_of(table.node));
         graph.copartitioned.push((joined.node, sources));
+        if kind == Kind::Left {
+            graph.wants_null_keys.push(joined.node);
+        }
         drop(graph);
         joined
     }
+}
+
+/// Which records of the stream have results.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Inner,
+    Left,
 }
 
 struct JoinTable<K, V, T, W, F> {
     node: NodeId,
     key: Wire<K>,
     nulls: Wire<V>,
-    null_keys: Nulls,
+    kind: Kind,
     rows: Arc<dyn Getter<K, T>>,
     join: F,
     out: Arc<Outlet<K, W>>,
@@ -158,7 +169,7 @@ where
         let none = Headers::new();
         let null_key = self.key.is_null(Place::key("", &none), &record.key);
         if self.nulls.is_null(Place::value("", &none), &record.value)
-            || (null_key && self.null_keys == Nulls::Drop)
+            || (null_key && self.kind == Kind::Inner)
         {
             ctx.drop_record();
             return Ok(());

@@ -327,7 +327,6 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
             out: Arc::clone(&out),
         });
         let this = ThisSide(Side {
-            node: nodes.this,
             other: Arc::clone(&lookups.1.getter),
             joiner: Arc::clone(&joiner),
             old: old.clone(),
@@ -335,7 +334,6 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
         });
         self.outlet.attach(nodes.this.0, Arc::new(this));
         let that = OtherSide(Side {
-            node: nodes.other,
             other: Arc::clone(&lookups.0.getter),
             joiner: Arc::clone(&joiner),
             old: old.clone(),
@@ -457,7 +455,6 @@ impl<F> Joiner<F> {
 
 /// One side of a join: takes up the changes of one table and looks up rows of the other.
 struct Side<K, T, W, F> {
-    node: NodeId,
     other: Arc<dyn Getter<K, T>>,
     joiner: Arc<Joiner<F>>,
     old: Wanted,
@@ -476,7 +473,7 @@ where
         // A delete without a row on the other side takes nothing away, unless this side's row was a result by itself.
         let alone = self.0.joiner.kind != Kind::Inner;
         self.0.change(ctx, record, alone, |ctx, key, left, right| {
-            self.0.joiner.row(ctx, self.0.node, key, left, right)
+            self.0.joiner.row(ctx, self.0.merge.node, key, left, right)
         })
     }
 }
@@ -489,7 +486,7 @@ where
     fn send(&self, ctx: &mut Context, record: Record<K, Change<T>>) -> Flow {
         let alone = self.0.joiner.kind == Kind::Outer;
         self.0.change(ctx, record, alone, |ctx, key, right, left| {
-            self.0.joiner.row(ctx, self.0.node, key, left, right)
+            self.0.joiner.row(ctx, self.0.merge.node, key, left, right)
         })
     }
 }
@@ -513,7 +510,7 @@ impl<K: 'static, T: Clone + 'static, W: 'static, F> Side<K, T, W, F> {
             ctx.drop_record();
             return Ok(());
         }
-        let other = self.other.get(ctx, self.node, &key)?;
+        let other = self.other.get(ctx, self.merge.node, &key)?;
         let silent = !alone || (change.new.is_none() && change.old.is_none());
         if other.is_none() && silent {
             return Ok(());

@@ -7,6 +7,7 @@ mod flat_map_values;
 mod for_each;
 mod group;
 mod group_table;
+mod join_streams;
 mod join_table;
 mod join_tables;
 mod map;

@@ -8,7 +8,7 @@ use crate::{
     KStream, Record, TopicRole,
     context::Context,
     edge::{Edge, Flow, Outlet},
-    graph::NodeKind,
+    graph::{NodeId, NodeKind},
     stream::Repartitioned,
 };
 
@@ -55,19 +55,9 @@ impl<K: Data, V: Data> KStream<K, V> {
             name: &name,
             key,
             value,
-            null_keys: Nulls::Drop,
             partitions,
         })
     }
-}
-
-/// What becomes of records without a key before a repartition topic.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nulls {
-    /// They are dropped, uncounted: they would never match.
-    Drop,
-    /// They are kept, for left and outer joins.
-    Keep,
 }
 
 /// A way through a repartition topic.
@@ -75,7 +65,6 @@ pub(crate) struct Through<'a, K, V> {
     pub(crate) name: &'a str,
     pub(crate) key: Wire<K>,
     pub(crate) value: Wire<V>,
-    pub(crate) null_keys: Nulls,
     pub(crate) partitions: Option<u32>,
 }
 
@@ -112,9 +101,9 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             choose: None::<fn(&K, &V) -> i32>,
         };
         let keys = WithKeys {
+            node: filter,
             key: way.key.clone(),
             topic: cluster_name,
-            null_keys: way.null_keys,
             writer,
         };
         self.outlet.attach(filter.0, Arc::new(keys));
@@ -136,12 +125,14 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         }
     }
 
-    /// The stream with equal keys together, for a join: as it is, or behind a topic that joins on this stream share.
-    pub(crate) fn together(self, key: Wire<K>, value: Wire<V>, null_keys: Nulls) -> Self {
+    /// The stream with equal keys together, for a join: as it is, or behind a topic that joins on this stream share,
+    /// unless the join names its own.
+    pub(crate) fn together(self, key: Wire<K>, value: Wire<V>, name: Option<String>) -> Self {
         if !self.key_changed {
             return self;
         }
-        if let Some(Repartitioned { node, outlet }) = self.shared_repartition() {
+        let known = self.shared_repartition();
+        if let Some(Repartitioned { node, outlet }) = known.filter(|_| name.is_none()) {
             let mut graph = self.builder.lock();
             (0..3).for_each(|_| graph.skip_name());
             drop(graph);
@@ -151,35 +142,42 @@ impl<K: 'static, V: 'static> KStream<K, V> {
                 ..KStream::new(self.builder, node, outlet)
             };
         }
-        let name = self.builder.lock().node(self.node).name.clone();
+        let own = name.is_some();
+        let name = name.unwrap_or_else(|| self.builder.lock().node(self.node).name.clone());
         let shared = Arc::clone(&self.repartitioned);
         let stream = self.through(&Through {
             name: &name,
             key,
             value,
-            null_keys,
             partitions: None,
         });
         let repartitioned = Repartitioned {
             node: stream.node,
             outlet: Arc::clone(&stream.outlet),
         };
+        if own {
+            return stream;
+        }
         *shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(repartitioned);
         stream
     }
 }
 
+/// Drops records without a key, uncounted, since they would never match: unless a left or outer join lies behind the
+/// topic, where they are results.
 struct WithKeys<K, V> {
+    node: NodeId,
     key: Wire<K>,
     topic: String,
-    null_keys: Nulls,
     writer: Writer<K, V, fn(&K, &V) -> i32>,
 }
 
 impl<K: 'static, V: 'static> Edge<K, V> for WithKeys<K, V> {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
         let none = Headers::new();
-        if self.null_keys == Nulls::Drop && self.key.is_null(Place::key(&self.topic, &none), &record.key) {
+        if self.key.is_null(Place::key(&self.topic, &none), &record.key)
+            && !ctx.topology.keeps_null_keys(self.node)
+        {
             return Ok(());
         }
         self.writer.send(ctx, record)

@@ -4,10 +4,7 @@ use tidemill_data::{Data, Headers, Place};
 
 use crate::{KStream, KTable, Materialized};
 
-use super::{
-    repartition::{Nulls, Through},
-    table_source::Kept,
-};
+use super::{repartition::Through, table_source::Kept};
 
 impl<K: Data, V: Data> KStream<K, V> {
     /// The stream as a table: a record is a new row. A null value, where the type has one, deletes.
@@ -44,7 +41,6 @@ impl<K: Data, V: Data> KStream<K, V> {
                 name: &name,
                 key,
                 value,
-                null_keys: Nulls::Drop,
                 partitions: None,
             })
         } else {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use std::time::Duration;
 use tidemill_data::{StoreName, Topic};
-use tidemill_streams::{KStream, KTable};
+use tidemill_streams::{JoinWindow, KStream, KTable};
 
 use super::{Made, Op, Program, StoredRows, Text, joiner};
 
@@ -12,6 +12,7 @@ impl Program {
     pub(super) fn join(&mut self, op: &Op) -> Result<Option<Made>> {
         Ok(Some(match op.op.as_str() {
             "join_stream_table" => Made::Stream(self.join_stream_table(op)?),
+            "join_stream_stream" => Made::Stream(self.join_stream_stream(op)?),
             "join_table_table" => Made::Table(self.join_table_table(op)?),
             _ => return Ok(None),
         }))
@@ -35,6 +36,32 @@ impl Program {
         Ok(match op.need_text("kind")? {
             "inner" => stream.join_table(&table, move |k, v, row| join(k, &v, &Some(row))),
             _ => stream.left_join_table(&table, move |k, v, row| join(k, &v, &row)),
+        })
+    }
+
+    fn join_stream_stream(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
+        let [left, right] = sides(op)?;
+        let (left, right) = (self.stream(left)?, self.stream(right)?);
+        let (before, after) = (op.need_number("before")?, op.need_number("after")?);
+        let span = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+        let mut window = JoinWindow::within(Duration::ZERO).grace(span(op.need_number("grace")?));
+        window = if before < 0 {
+            window.later_by_at_least(span(before))
+        } else {
+            window.before(span(before))
+        };
+        window = if after < 0 {
+            window.earlier_by_at_least(span(after))
+        } else {
+            window.after(span(after))
+        };
+        let join = joiner(op.need("joiner")?)?;
+        // A side that is there is never null here, since nulls do not join.
+        let text = |side: Option<&Text>| side.cloned().flatten();
+        Ok(match op.need_text("kind")? {
+            "inner" => left.join(right, window, move |k, l, r| join(k, l, r)),
+            "left" => left.left_join(right, window, move |k, l, r| join(k, l, &text(r))),
+            _ => left.outer_join(right, window, move |k, l, r| join(k, &text(l), &text(r))),
         })
     }
 

@@ -1,0 +1,106 @@
+//! `JoinWindow`: which records of two streams meet.
+
+use std::time::Duration;
+
+/// How far apart in event time two records may be to meet in a join of streams, and how the join keeps them.
+///
+/// ```
+/// use tidemill_data::{MINUTE, SECOND};
+/// use tidemill_streams::JoinWindow;
+///
+/// // A payment up to an hour after its order, or a little before it, since clocks differ.
+/// let window = JoinWindow::within(60 * MINUTE).before(5 * SECOND).grace(10 * MINUTE).stores_named("paid-orders");
+/// # let _ = window;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a window does nothing until a join is given it"]
+pub struct JoinWindow {
+    pub(crate) before_ms: i64,
+    pub(crate) after_ms: i64,
+    pub(crate) grace_ms: i64,
+    pub(crate) name: Option<String>,
+    pub(crate) stores: Option<String>,
+    pub(crate) changelog: bool,
+}
+
+impl JoinWindow {
+    /// Records of the right stream meet those of the left up to `span` before and after.
+    pub fn within(span: Duration) -> Self {
+        Self {
+            before_ms: millis(span),
+            after_ms: millis(span),
+            grace_ms: 0,
+            name: None,
+            stores: None,
+            changelog: true,
+        }
+    }
+
+    /// Right records may be this much earlier than left ones.
+    pub fn before(self, span: Duration) -> Self {
+        let before_ms = millis(span);
+        Self { before_ms, ..self }
+    }
+
+    /// Right records may be this much later than left ones.
+    pub fn after(self, span: Duration) -> Self {
+        let after_ms = millis(span);
+        Self { after_ms, ..self }
+    }
+
+    /// Right records must be at least this much later than left ones.
+    pub fn later_by_at_least(self, span: Duration) -> Self {
+        let before_ms = -millis(span);
+        Self { before_ms, ..self }
+    }
+
+    /// Right records must be at least this much earlier than left ones.
+    pub fn earlier_by_at_least(self, span: Duration) -> Self {
+        let after_ms = -millis(span);
+        Self { after_ms, ..self }
+    }
+
+    /// How long after a window's end, in stream time, records that come late still meet others; before that no record
+    /// is taken to be without a partner. The default is not at all.
+    pub fn grace(self, span: Duration) -> Self {
+        let grace_ms = millis(span);
+        Self { grace_ms, ..self }
+    }
+
+    /// Names the join's operators and repartition topics, which else have names from their place in the program.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        let name = Some(name.into());
+        Self { name, ..self }
+    }
+
+    /// Names the join's stores, which else have names from their place in the program: adding an operator before the
+    /// join would then lose the records that wait.
+    pub fn stores_named(self, name: impl Into<String>) -> Self {
+        let stores = Some(name.into());
+        Self { stores, ..self }
+    }
+
+    /// Keeps no changelogs: the records that wait are lost with the machine.
+    pub fn without_changelog(self) -> Self {
+        Self {
+            changelog: false,
+            ..self
+        }
+    }
+
+    /// How long a record has to be kept to meet all that it may.
+    pub(crate) fn retention_ms(&self) -> i64 {
+        let span = self.before_ms.saturating_add(self.after_ms);
+        span.saturating_add(self.grace_ms)
+    }
+
+    /// What is wrong with the window, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        (self.before_ms.saturating_add(self.after_ms) < 0)
+            .then(|| "a join window ends before it starts: no record could meet another".to_owned())
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
