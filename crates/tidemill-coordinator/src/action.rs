@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::error::{GroupError, JoinRefused};
-use crate::id::{AppendNumber, GroupId, InstanceId, MemberId, ReplyTo, TopicName};
+use crate::id::{AppendNumber, GroupId, InstanceId, MemberId, Producer, ReplyTo, TopicName};
 use crate::record::Record;
 
 /// What a group asks of its caller, to be done in this order.
@@ -18,6 +18,8 @@ pub enum Action {
         group: GroupId,
         /// The group's number for it.
         number: AppendNumber,
+        /// Set if the records belong to this producer's transaction.
+        transaction: Option<Producer>,
         /// The records.
         records: Vec<Record>,
     },

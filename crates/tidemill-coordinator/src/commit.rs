@@ -67,7 +67,14 @@ impl Group {
                 reply: Reply::Commit(Ok(answers)),
             });
         }
-        self.append(records, Unwritten::Commit { to, offsets, answers }, out);
+        let transaction = request.transaction;
+        let then = Unwritten::Commit {
+            to,
+            transaction,
+            offsets,
+            answers,
+        };
+        self.append(records, then, out);
     }
 
     fn check_commit(&self, request: &CommitRequest) -> Result<(), GroupError> {
@@ -78,7 +85,11 @@ impl Group {
             _ => {}
         }
         if request.generation < 0 && request.member.is_empty() && request.instance.is_none() {
-            return Err(GroupError::UnknownMemberId);
+            // Producers before KIP-447 do not say for which member they commit: their fencing is the transactional id's.
+            return match request.transaction {
+                Some(_) => Ok(()),
+                None => Err(GroupError::UnknownMemberId),
+            };
         }
         self.check_member(&request.member, request.instance.as_ref())?;
         if request.generation != self.generation {
@@ -86,7 +97,9 @@ impl Group {
         }
         match self.phase {
             // The member is of this generation, but what it commits may not be its own any more.
-            Phase::CompletingRebalance { .. } => Err(GroupError::RebalanceInProgress),
+            Phase::CompletingRebalance { .. } if request.transaction.is_none() => {
+                Err(GroupError::RebalanceInProgress)
+            }
             _ => Ok(()),
         }
     }
@@ -178,9 +191,17 @@ impl Group {
                 self.assignments_written(now, generation, assignments, out);
             }
             Some(Unwritten::Replacement(replacement)) => self.replacement_written(now, replacement, out),
-            Some(Unwritten::Commit { to, offsets, answers }) => {
+            Some(Unwritten::Commit {
+                to,
+                transaction,
+                offsets,
+                answers,
+            }) => {
                 for (topic, partition, offset) in offsets {
-                    self.offsets.set(topic, partition, offset);
+                    match transaction {
+                        Some(producer) => self.offsets.set_pending(producer.id, topic, partition, offset),
+                        None => self.offsets.set(topic, partition, offset),
+                    }
                 }
                 out.push(Action::Reply {
                     to,

@@ -8,11 +8,12 @@ use crate::describe::{GroupDescription, GroupListing};
 use crate::error::{GroupError, JoinRefused, RecordError};
 use crate::event::Event;
 use crate::group::Group;
-use crate::id::{GroupId, Timestamp, TopicName};
+use crate::id::{GroupId, ProducerId, Timestamp, TopicName};
 use crate::offsets::{CommittedOffset, FetchedOffset};
 use crate::phase::PhaseName;
 use crate::record::{GroupMetadata, Key};
 use crate::settings::GroupSettings;
+use crate::transactions::Outcome;
 
 /// The partition of `__consumer_offsets` that keeps a group: the absolute value of Java's string hash, modulo the count.
 pub fn partition_of_group(group: &str, partitions: i32) -> i32 {
@@ -33,6 +34,8 @@ pub struct Coordinator {
     groups: BTreeMap<GroupId, Slot>,
     // Invariant: exactly the deadlines noted in the slots.
     deadlines: BTreeSet<(Timestamp, GroupId)>,
+    /// Where the offsets of open transactions lie; a group that is gone may still be named.
+    transactions: BTreeMap<ProducerId, BTreeSet<GroupId>>,
     next_expiry: Option<Timestamp>,
 }
 
@@ -67,18 +70,27 @@ impl Coordinator {
             settings: Arc::new(settings),
             groups: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            transactions: BTreeMap::new(),
             next_expiry: None,
         }
     }
 
-    /// Takes a record of the partition, oldest first. An error means that this record was skipped; say so and go on.
+    /// Takes a record of the partition, oldest first; `transaction` says whose it is part of. An error means that this
+    /// record was skipped; say so and go on.
     pub fn replay(
         &mut self,
         now: Timestamp,
+        transaction: Option<ProducerId>,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), RecordError> {
         match (Key::decode(key.ok_or(RecordError::NoKey)?)?, value) {
+            (Key::Offset(group, topic, partition), Some(value)) if let Some(producer) = transaction => {
+                let offset = CommittedOffset::decode(value)?;
+                self.transactions.entry(producer).or_default().insert(group.clone());
+                let offsets = &mut self.slot(&group).group.offsets;
+                offsets.set_pending(producer, topic, partition, offset);
+            }
             (Key::Offset(group, topic, partition), Some(value)) => {
                 let offset = CommittedOffset::decode(value)?;
                 self.slot(&group).group.offsets.set(topic, partition, offset);
@@ -102,6 +114,15 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Takes a transaction's marker of the partition, in its place among the records.
+    pub fn replay_marker(&mut self, producer: ProducerId, outcome: Outcome) {
+        for group in self.transactions.remove(&producer).unwrap_or_default() {
+            if let Some(slot) = self.groups.get_mut(&group) {
+                slot.group.offsets.end_transaction(producer, outcome);
+            }
+        }
+    }
+
     /// The partition has been read to its end: sessions of the members found begin now.
     pub fn loaded(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         self.next_expiry = Some(now.after(self.settings.offsets_retention_check_ms.max(1)));
@@ -113,8 +134,29 @@ impl Coordinator {
         }
     }
 
+    /// The end of a producer's transaction is in the log: what it wrote counts, or never did.
+    pub fn end_transaction(
+        &mut self,
+        now: Timestamp,
+        producer: ProducerId,
+        outcome: Outcome,
+        out: &mut Vec<Action>,
+    ) {
+        for group in self.transactions.remove(&producer).unwrap_or_default() {
+            self.handle(now, group, Event::EndTransaction { producer, outcome }, out);
+        }
+    }
+
     /// Takes an event of a group.
     pub fn handle(&mut self, now: Timestamp, group: GroupId, event: Event, out: &mut Vec<Action>) {
+        if let Event::Commit { request, .. } = &event
+            && let Some(producer) = request.transaction
+        {
+            self.transactions
+                .entry(producer.id)
+                .or_default()
+                .insert(group.clone());
+        }
         if let Some(slot) = self.groups.get_mut(&group) {
             slot.group.handle(now, event, out);
         } else if let Err(reply) = may_found_group(&group, &event) {
@@ -194,6 +236,7 @@ impl Coordinator {
                     topic: topic.clone(),
                     partition: *partition,
                     committed: None,
+                    unstable: false,
                 };
                 wanted.unwrap_or_default().iter().map(none).collect()
             }
@@ -263,6 +306,7 @@ fn may_found_group(group: &GroupId, event: &Event) -> Result<(), Option<Action>>
         Event::DeleteOffsets { to, .. } => (*to, Reply::DeleteOffsets(Err(GroupError::GroupIdNotFound))),
         Event::Delete { to } => (*to, Reply::Delete(Err(GroupError::GroupIdNotFound))),
         Event::ForgetTopic { .. }
+        | Event::EndTransaction { .. }
         | Event::Written(_)
         | Event::WriteFailed(..)
         | Event::Tick

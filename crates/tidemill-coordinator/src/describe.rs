@@ -94,6 +94,7 @@ impl Group {
             topic: topic.clone(),
             partition,
             committed,
+            unstable: self.offsets.is_pending(topic, partition),
         }
     }
 
@@ -106,6 +107,7 @@ impl Group {
                 topic: topic.clone(),
                 partition,
                 committed: Some(committed.clone()),
+                unstable: self.offsets.is_pending(topic, partition),
             });
         all.collect()
     }

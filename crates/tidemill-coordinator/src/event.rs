@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::error::WriteFailure;
-use crate::id::{AppendNumber, InstanceId, MemberId, ReplyTo, TopicName};
+use crate::id::{AppendNumber, InstanceId, MemberId, Producer, ProducerId, ReplyTo, TopicName};
+use crate::transactions::Outcome;
 
 /// What may happen to a group.
 #[derive(Clone, Debug)]
@@ -59,6 +60,13 @@ pub enum Event {
     Delete {
         /// Whom to answer.
         to: ReplyTo,
+    },
+    /// The end of a producer's transaction is in the log.
+    EndTransaction {
+        /// Whose.
+        producer: ProducerId,
+        /// How it ended.
+        outcome: Outcome,
     },
     /// An append the group asked for is in the log.
     Written(AppendNumber),
@@ -174,7 +182,7 @@ pub struct LeavingMember {
     pub reason: Option<String>,
 }
 
-/// `OffsetCommit`, after the topics nobody knows have been sorted out.
+/// `OffsetCommit` or `TxnOffsetCommit`, after the topics nobody knows have been sorted out.
 #[derive(Clone, Debug)]
 pub struct CommitRequest {
     /// Empty if the offsets come from no member.
@@ -187,6 +195,8 @@ pub struct CommitRequest {
     pub retention_ms: Option<i64>,
     /// The client knows `GROUP_ID_NOT_FOUND` as an answer (version 9 and later).
     pub knows_group_not_found: bool,
+    /// Set by `TxnOffsetCommit`: the offsets count when this producer's transaction commits.
+    pub transaction: Option<Producer>,
     /// What to keep.
     pub offsets: Vec<OffsetToCommit>,
 }

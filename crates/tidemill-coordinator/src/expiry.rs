@@ -24,10 +24,15 @@ impl Group {
         let expired: Vec<(TopicName, i32)> = self
             .offsets
             .iter()
-            .filter(|(topic, _, offset)| !self.is_subscribed(topic) && self.is_expired(now, &since, offset))
+            .filter(|(topic, partition, offset)| {
+                !self.is_subscribed(topic)
+                    && !self.offsets.is_pending(topic, *partition)
+                    && self.is_expired(now, &since, offset)
+            })
             .map(|(topic, partition, _)| (topic.clone(), partition))
             .collect();
-        let nothing_left = expired.len() == self.offsets.iter().count();
+        let nothing_left =
+            expired.len() == self.offsets.iter().count() && self.offsets.pending().next().is_none();
         if !expired.is_empty() {
             self.note(Note::OffsetsExpired { count: expired.len() }, out);
         }

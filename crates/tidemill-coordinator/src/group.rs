@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::action::{Action, Assigned, CommitAnswers, Joined, Note, Reply};
 use crate::error::{GroupError, JoinRefused};
 use crate::event::{Event, HeartbeatRequest};
-use crate::id::{AppendNumber, GroupId, InstanceId, MemberId, ReplyTo, Timestamp, TopicName};
+use crate::id::{AppendNumber, GroupId, InstanceId, MemberId, Producer, ReplyTo, Timestamp, TopicName};
 use crate::member::{Member, Waiting};
 use crate::offsets::{CommittedOffset, Offsets};
 use crate::phase::{Phase, PhaseName};
@@ -54,6 +54,7 @@ pub(crate) enum Unwritten {
     Replacement(Replacement),
     Commit {
         to: ReplyTo,
+        transaction: Option<Producer>,
         offsets: Vec<(TopicName, i32, CommittedOffset)>,
         answers: CommitAnswers,
     },
@@ -105,6 +106,7 @@ impl Group {
             Event::DeleteOffsets { partitions, to } => self.delete_offsets(partitions, to, out),
             Event::ForgetTopic { topic } => self.forget_topic(topic, out),
             Event::Delete { to } => self.delete(to, out),
+            Event::EndTransaction { producer, outcome } => self.offsets.end_transaction(producer, outcome),
             Event::Written(number) => self.written(now, number, out),
             Event::WriteFailed(number, failure) => self.write_failed(now, number, failure, out),
             Event::Tick => self.tick(now, out),
@@ -209,10 +211,15 @@ impl Group {
     pub(crate) fn append(&mut self, records: Vec<Record>, then: Unwritten, out: &mut Vec<Action>) {
         let number = AppendNumber(self.appends);
         self.appends += 1;
+        let transaction = match &then {
+            Unwritten::Commit { transaction, .. } => *transaction,
+            _ => None,
+        };
         self.unwritten.insert(number, then);
         out.push(Action::Append {
             group: self.id.clone(),
             number,
+            transaction,
             records,
         });
     }
@@ -346,7 +353,8 @@ impl Group {
             }
             _ => None,
         });
-        written.chain(coming.flatten()).collect()
+        let pending = self.offsets.pending().cloned();
+        written.chain(pending).chain(coming.flatten()).collect()
     }
 
     /// Writes tombstones for everything the group has.

@@ -63,6 +63,10 @@ shared_name!(
     /// The name of a topic.
     TopicName
 );
+shared_name!(
+    /// The name a producer keeps over restarts (`transactional.id`).
+    TransactionalId
+);
 
 /// Milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,3 +86,32 @@ pub struct ReplyTo(pub u64);
 /// A group's number for one of its appends: what [`Event::Written`](crate::Event::Written) refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppendNumber(pub u64);
+
+/// The id of a producer, unique in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProducerId(pub i64);
+
+/// A producer and its epoch: of two instances with one id the one with the higher epoch counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Producer {
+    /// Who.
+    pub id: ProducerId,
+    /// Which instance.
+    pub epoch: i16,
+}
+
+impl Producer {
+    /// Epoch `epoch` of producer `id`.
+    pub fn new(id: i64, epoch: i16) -> Self {
+        Self {
+            id: ProducerId(id),
+            epoch,
+        }
+    }
+}
+
+impl fmt::Display for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "producer {} epoch {}", self.id.0, self.epoch)
+    }
+}

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! It refuses to know: the wire's messages, the log, clocks, random numbers (a new member's id comes in with its
-//! request), and threads. Transactions will live beside groups; until then every committed offset is stable.
+//! request), and threads. The transaction coordinator, [`TransactionCoordinator`], stands beside it and works the same way.
 
 mod error;
 mod id;
@@ -53,6 +53,8 @@ mod offsets;
 mod coordinator;
 mod record;
 
+mod transactions;
+
 pub use action::{Action, Assigned, CommitAnswers, Joined, JoinedMember, LeaveAnswer, Note, Reply};
 pub use coordinator::{Coordinator, GroupFilter, partition_of_group};
 pub use describe::{GroupDescription, GroupListing, MemberDescription};
@@ -61,8 +63,16 @@ pub use event::{
     CommitRequest, Event, HeartbeatRequest, JoinRequest, LeavingMember, OffsetToCommit, Protocol, SyncRequest,
 };
 pub use group::Group;
-pub use id::{AppendNumber, GroupId, InstanceId, MemberId, ReplyTo, Timestamp, TopicName};
+pub use id::{
+    AppendNumber, GroupId, InstanceId, MemberId, Producer, ProducerId, ReplyTo, Timestamp, TopicName,
+    TransactionalId,
+};
 pub use offsets::{CommittedOffset, FetchedOffset};
 pub use phase::PhaseName;
 pub use record::{GroupMetadata, Key, Record, StoredMember};
 pub use settings::GroupSettings;
+pub use transactions::{
+    ClientProtocol, InitRequest, Outcome, TransactionAction, TransactionCoordinator, TransactionError,
+    TransactionEvent, TransactionMetadata, TransactionNote, TransactionPartition, TransactionPhase,
+    TransactionReply, TransactionSettings,
+};

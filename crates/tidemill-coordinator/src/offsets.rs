@@ -1,9 +1,9 @@
-//! The committed offsets of a group. What transactions have written and not yet committed will be kept beside
-//! `committed`, by producer; until then every offset here is stable.
+//! The offsets of a group: the committed ones, and beside them, by producer, what transactions wrote and have not ended.
 
 use std::collections::BTreeMap;
 
-use crate::id::{Timestamp, TopicName};
+use crate::id::{ProducerId, Timestamp, TopicName};
+use crate::transactions::Outcome;
 
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,21 +29,69 @@ pub struct FetchedOffset {
     pub partition: i32,
     /// `None` if nothing is committed there.
     pub committed: Option<CommittedOffset>,
+    /// Whether an open transaction wrote another offset, which will count if it commits.
+    pub unstable: bool,
 }
 
-/// The committed offsets of a group.
+/// An offset and its place in the log: of two the later one counts, also when a transaction ends late.
+#[derive(Clone, Debug)]
+struct Placed {
+    offset: CommittedOffset,
+    place: u64,
+}
+
+/// The offsets of a group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Offsets {
-    committed: BTreeMap<TopicName, BTreeMap<i32, CommittedOffset>>,
+    committed: BTreeMap<TopicName, BTreeMap<i32, Placed>>,
+    // Invariant: no empty map in it.
+    pending: BTreeMap<ProducerId, BTreeMap<(TopicName, i32), Placed>>,
+    places: u64,
 }
 
 impl Offsets {
     pub(crate) fn is_empty(&self) -> bool {
-        self.committed.is_empty()
+        self.committed.is_empty() && self.pending.is_empty()
     }
 
     pub(crate) fn set(&mut self, topic: TopicName, partition: i32, offset: CommittedOffset) {
-        self.committed.entry(topic).or_default().insert(partition, offset);
+        let place = self.next_place();
+        self.committed
+            .entry(topic)
+            .or_default()
+            .insert(partition, Placed { offset, place });
+    }
+
+    /// Keeps what a transaction wrote until it ends.
+    pub(crate) fn set_pending(
+        &mut self,
+        producer: ProducerId,
+        topic: TopicName,
+        partition: i32,
+        offset: CommittedOffset,
+    ) {
+        let place = self.next_place();
+        self.pending
+            .entry(producer)
+            .or_default()
+            .insert((topic, partition), Placed { offset, place });
+    }
+
+    /// The producer's transaction is over: what it wrote counts, or never did.
+    pub(crate) fn end_transaction(&mut self, producer: ProducerId, outcome: Outcome) {
+        let pending = self.pending.remove(&producer).unwrap_or_default();
+        if outcome == Outcome::Abort {
+            return;
+        }
+        for ((topic, partition), placed) in pending {
+            let partitions = self.committed.entry(topic).or_default();
+            if partitions
+                .get(&partition)
+                .is_none_or(|known| known.place < placed.place)
+            {
+                partitions.insert(partition, placed);
+            }
+        }
     }
 
     pub(crate) fn remove(&mut self, topic: &TopicName, partition: i32) {
@@ -53,17 +101,43 @@ impl Offsets {
                 self.committed.remove(topic);
             }
         }
+        let at = (topic.clone(), partition);
+        self.pending.retain(|_, offsets| {
+            offsets.remove(&at);
+            !offsets.is_empty()
+        });
     }
 
     pub(crate) fn at(&self, topic: &TopicName, partition: i32) -> Option<&CommittedOffset> {
-        self.committed.get(topic)?.get(&partition)
+        self.committed
+            .get(topic)?
+            .get(&partition)
+            .map(|placed| &placed.offset)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicName, i32, &CommittedOffset)> {
         self.committed.iter().flat_map(|(topic, partitions)| {
             partitions
                 .iter()
-                .map(move |(partition, offset)| (topic, *partition, offset))
+                .map(move |(partition, placed)| (topic, *partition, &placed.offset))
         })
+    }
+
+    /// The partitions that open transactions wrote to.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &(TopicName, i32)> {
+        self.pending.values().flat_map(BTreeMap::keys)
+    }
+
+    /// Whether an open transaction wrote an offset of the partition.
+    pub(crate) fn is_pending(&self, topic: &TopicName, partition: i32) -> bool {
+        !self.pending.is_empty() && {
+            let at = (topic.clone(), partition);
+            self.pending.values().any(|offsets| offsets.contains_key(&at))
+        }
+    }
+
+    fn next_place(&mut self) -> u64 {
+        self.places += 1;
+        self.places
     }
 }

@@ -196,7 +196,7 @@ impl GroupMetadata {
 
 // Every text came over the wire with an i16 length, so that it fits again; one that does not (a member id made of a
 // client id of 32 KiB and a suffix) is cut at a character, where a wrong length would spoil the record.
-fn put_text(out: &mut BytesMut, text: &str) {
+pub(crate) fn put_text(out: &mut BytesMut, text: &str) {
     let mut end = text.len().min(usize::from(i16::MAX.unsigned_abs()));
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -211,6 +211,14 @@ fn put_nullable_text(out: &mut BytesMut, text: Option<&str>) {
         Some(text) => put_text(out, text),
         None => out.put_i16(-1),
     }
+}
+
+pub(crate) fn put_unsigned_varint(out: &mut BytesMut, mut value: u32) {
+    while value >= 0x80 {
+        out.put_u8(0x80 | u8::try_from(value & 0x7f).expect("seven bits"));
+        value >>= 7;
+    }
+    out.put_u8(u8::try_from(value).expect("less than 0x80"));
 }
 
 fn put_length(out: &mut BytesMut, length: usize) {
@@ -232,7 +240,7 @@ impl<'a> Reader<'a> {
         Self { rest }
     }
 
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (front, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(front)
@@ -240,6 +248,10 @@ impl<'a> Reader<'a> {
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
+    }
+
+    pub(crate) fn i8(&mut self) -> Option<i8> {
+        self.array().map(i8::from_be_bytes)
     }
 
     pub(crate) fn i16(&mut self) -> Option<i16> {
@@ -250,7 +262,7 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
-    fn i64(&mut self) -> Option<i64> {
+    pub(crate) fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_be_bytes)
     }
 
@@ -259,7 +271,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(length)?).ok()
     }
 
-    fn nullable_text(&mut self) -> Option<Option<&'a str>> {
+    pub(crate) fn nullable_text(&mut self) -> Option<Option<&'a str>> {
         match self.rest {
             [0xff, 0xff, rest @ ..] => {
                 self.rest = rest;
@@ -269,18 +281,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn bytes(&mut self) -> Option<Bytes> {
+    pub(crate) fn bytes(&mut self) -> Option<Bytes> {
         let length = usize::try_from(self.i32()?).ok()?;
         self.take(length).map(Bytes::copy_from_slice)
     }
 
     /// Text with an unsigned varint of its length plus one, as flexible versions write it.
-    fn compact_text(&mut self) -> Option<&'a str> {
+    pub(crate) fn compact_text(&mut self) -> Option<&'a str> {
         let length = self.unsigned_varint()?.checked_sub(1)?;
         std::str::from_utf8(self.take(usize::try_from(length).ok()?)?).ok()
     }
 
-    fn unsigned_varint(&mut self) -> Option<u32> {
+    pub(crate) fn unsigned_varint(&mut self) -> Option<u32> {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
             let [byte] = self.array()?;
@@ -290,6 +302,16 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    /// Passes over tagged fields.
+    pub(crate) fn skip_tags(&mut self) -> Option<()> {
+        for _ in 0..self.unsigned_varint()? {
+            self.unsigned_varint()?;
+            let length = usize::try_from(self.unsigned_varint()?).ok()?;
+            self.take(length)?;
+        }
+        Some(())
     }
 
     fn offset_key(&mut self) -> Option<Key> {

@@ -225,7 +225,8 @@ impl World {
                     instance: instance(who),
                     generation,
                     retention_ms: None,
-                    knows_group_not_found: false,
+                    transaction: None,
+                knows_group_not_found: false,
                     offsets: vec![offset],
                 };
                 Event::Commit {
@@ -283,7 +284,7 @@ impl World {
         self.coordinator = Coordinator::new(settings());
         for record in &self.log {
             self.coordinator
-                .replay(self.now, Some(&record.key), record.value.as_deref())
+                .replay(self.now, None, Some(&record.key), record.value.as_deref())
                 .unwrap();
         }
         let mut actions = Vec::new();
@@ -299,6 +300,7 @@ impl World {
                     group,
                     number,
                     records,
+                    ..
                 } => {
                     assert!(!records.is_empty(), "an append of nothing");
                     self.unwritten.push_back((group, number, records));

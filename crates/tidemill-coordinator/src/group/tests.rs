@@ -145,7 +145,7 @@ impl Script {
         self.coordinator = Coordinator::new(self.settings.clone());
         for record in &self.log {
             self.coordinator
-                .replay(self.now, Some(&record.key), record.value.as_deref())
+                .replay(self.now, None, Some(&record.key), record.value.as_deref())
                 .unwrap();
         }
         let mut actions = Vec::new();
@@ -169,6 +169,7 @@ impl Script {
                     group,
                     number,
                     records,
+                    ..
                 } => {
                     for record in &records {
                         writeln!(self.out, "  log {}", record_text(record)).unwrap();
@@ -321,6 +322,7 @@ fn event_of(words: &[&str], to: ReplyTo) -> Event {
                 instance,
                 generation: generation(),
                 retention_ms,
+                transaction: None,
                 knows_group_not_found: false,
                 offsets,
             };
