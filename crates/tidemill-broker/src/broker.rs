@@ -23,6 +23,7 @@ use crate::producer_ids::ProducerIds;
 use crate::settings::{BrokerSettings, Listener, ListenerError, Values};
 use crate::shared::Shared;
 use crate::topics::{Topics, config_of};
+use crate::transactions::{TransactionShards, Transactions};
 
 /// What the newest records of all logs may hold in memory.
 const TAIL_CACHE_BYTES: usize = 16 << 20;
@@ -101,11 +102,13 @@ impl Broker {
             topics,
             producer_ids: ProducerIds::default(),
             group_shards: Shards::default(),
+            transaction_shards: TransactionShards::default(),
             advertised_host,
             advertised_port,
             stopping: watch::Sender::new(false),
         });
         Groups::of(&shared).resume();
+        Transactions::of(&shared).resume();
         let mut tasks = JoinSet::new();
         let slots = Arc::new(Semaphore::new(
             shared.settings.connections_max.min(Semaphore::MAX_PERMITS),
@@ -155,6 +158,8 @@ impl Broker {
     async fn stop_tasks(&mut self) {
         self.shared.stopping.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
+        // Transactions first: they write their markers through the groups' coordinators too.
+        Transactions::of(&self.shared).shutdown().await;
         Groups::of(&self.shared).shutdown().await;
     }
 }

@@ -54,6 +54,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("group.min.session.timeout.ms", "10"),
     ("offsets.topic.num.partitions", "4"),
     ("offsets.topic.replication.factor", "1"),
+    ("transaction.state.log.num.partitions", "4"),
     ("delete.topic.enable", "true"),
     ("auto.create.topics.enable", "true"),
 ];

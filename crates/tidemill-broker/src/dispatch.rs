@@ -66,6 +66,11 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
+    ApiKey::WriteTxnMarkers,
+    ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
@@ -73,6 +78,9 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -125,6 +133,14 @@ pub(crate) async fn dispatch(
         ApiKey::DeleteGroups => call.answer(handlers::delete_groups::handle).await,
         ApiKey::OffsetDelete => call.answer(handlers::offset_delete::handle).await,
         ApiKey::DescribeCluster => call.answer(handlers::describe_cluster::handle).await,
+        ApiKey::AddPartitionsToTxn => call.answer(handlers::add_partitions_to_txn::handle).await,
+        ApiKey::AddOffsetsToTxn => call.answer(handlers::add_offsets_to_txn::handle).await,
+        ApiKey::EndTxn => call.answer(handlers::end_txn::handle).await,
+        ApiKey::WriteTxnMarkers => call.answer(handlers::write_txn_markers::handle).await,
+        ApiKey::TxnOffsetCommit => call.answer(handlers::txn_offset_commit::handle).await,
+        ApiKey::DescribeProducers => call.answer(handlers::describe_producers::handle).await,
+        ApiKey::DescribeTransactions => call.answer(handlers::describe_transactions::handle).await,
+        ApiKey::ListTransactions => call.answer(handlers::list_transactions::handle).await,
         // Invariant: every API in SERVED has its line above.
         _ => Err(RequestError::NotServed { api, version }),
     }

@@ -1,6 +1,6 @@
 //! Kafka's error codes for our errors: the one place where they meet.
 
-use tidemill_coordinator::GroupError;
+use tidemill_coordinator::{GroupError, TransactionError};
 use tidemill_log::{AppendError, InvalidBatch, ProducerError, ReadError};
 use tidemill_protocol::ErrorCode;
 
@@ -15,6 +15,7 @@ pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::TimestampOutOfRange { .. } => ErrorCode::InvalidTimestamp,
         AppendError::Producer(ProducerError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
+        AppendError::Producer(ProducerError::TransactionEnded { .. }) => ErrorCode::InvalidTxnState,
         AppendError::Producer(_) => ErrorCode::OutOfOrderSequenceNumber,
         AppendError::Closed => ErrorCode::NotLeaderOrFollower,
         AppendError::Poisoned | AppendError::Disk(_) => ErrorCode::KafkaStorageError,
@@ -75,4 +76,42 @@ pub(crate) fn of_group(error: GroupError) -> ErrorCode {
 /// The code of a group's answer to one member, partition or group.
 pub(crate) fn of_result(result: Result<(), GroupError>) -> ErrorCode {
     result.map_or_else(of_group, |()| ErrorCode::None)
+}
+
+/// How a client is told that a newer instance took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fencing {
+    /// INVALID_PRODUCER_EPOCH, which every client knows.
+    ByEpoch,
+    /// PRODUCER_FENCED, from which a client cannot recover.
+    ByName,
+}
+
+impl Fencing {
+    /// As clients from `first` on are told.
+    pub(crate) fn known_from(first: i16, version: i16) -> Fencing {
+        if version >= first {
+            Fencing::ByName
+        } else {
+            Fencing::ByEpoch
+        }
+    }
+}
+
+/// The code of a request of a transactional producer that was refused.
+pub(crate) fn of_transaction(error: TransactionError, fencing: Fencing) -> ErrorCode {
+    match error {
+        TransactionError::InvalidProducerIdMapping => ErrorCode::InvalidProducerIdMapping,
+        TransactionError::ProducerFenced => match fencing {
+            Fencing::ByEpoch => ErrorCode::InvalidProducerEpoch,
+            Fencing::ByName => ErrorCode::ProducerFenced,
+        },
+        TransactionError::ConcurrentTransactions => ErrorCode::ConcurrentTransactions,
+        TransactionError::InvalidTxnState => ErrorCode::InvalidTxnState,
+        TransactionError::InvalidTransactionTimeout => ErrorCode::InvalidTransactionTimeout,
+        TransactionError::NotInTransaction => ErrorCode::TransactionAbortable,
+        TransactionError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        TransactionError::NotCoordinator => ErrorCode::NotCoordinator,
+        TransactionError::UnknownServerError => ErrorCode::UnknownServerError,
+    }
 }

@@ -37,10 +37,13 @@ mod fetch_sessions;
 mod groups;
 mod housekeeping;
 mod log_config;
+mod markers;
 mod metadata;
 mod partition;
 mod producer_ids;
+mod read_back;
 mod topics;
+mod transactions;
 mod waiters;
 
 mod clock;

@@ -8,9 +8,11 @@ use tokio::sync::watch;
 
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Shards;
+use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::settings::{BrokerSettings, TopicValues, Values};
-use crate::topics::{CONSUMER_OFFSETS, NewTopic, Topic, TopicError, Topics};
+use crate::topics::{CONSUMER_OFFSETS, NewTopic, TRANSACTION_STATE, Topic, TopicError, Topics};
+use crate::transactions::TransactionShards;
 
 /// What all connections of a broker share.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) fetch_sessions: FetchSessions,
     /// The coordinators of groups, one for each partition of the offsets topic in use.
     pub(crate) group_shards: Shards,
+    /// The coordinators of transactions, one for each partition of their topic in use.
+    pub(crate) transaction_shards: TransactionShards,
     /// Where clients are told to connect.
     pub(crate) advertised_host: String,
     pub(crate) advertised_port: u16,
@@ -41,8 +45,10 @@ impl Shared {
 
     /// A topic with the broker's defaults, as it is made when somebody asks for one that is not there.
     pub(crate) fn auto_created(&self, name: &str) -> NewTopic {
-        if name == CONSUMER_OFFSETS {
-            return self.consumer_offsets();
+        match name {
+            CONSUMER_OFFSETS => return self.consumer_offsets(),
+            TRANSACTION_STATE => return self.transaction_state(),
+            _ => {}
         }
         let settings = TopicValues::default();
         NewTopic {
@@ -53,27 +59,58 @@ impl Shared {
     }
 
     fn consumer_offsets(&self) -> NewTopic {
-        let mut settings = TopicValues::default();
-        let segment_bytes = self.settings.offsets_topic_segment_bytes.to_string();
-        for (name, value) in [
-            ("cleanup.policy", "compact"),
-            ("compression.type", "producer"),
-            ("segment.bytes", segment_bytes.as_str()),
-        ] {
-            settings.set(name, value).expect("a test makes the offsets topic");
-        }
-        let partitions = self.settings.offsets_topic_partitions;
-        NewTopic {
-            name: CONSUMER_OFFSETS.to_string(),
-            partitions,
-            settings,
-        }
+        let settings = &self.settings;
+        kept_by_key(
+            CONSUMER_OFFSETS,
+            settings.offsets_topic_partitions,
+            settings.offsets_topic_segment_bytes,
+        )
+    }
+
+    fn transaction_state(&self) -> NewTopic {
+        let settings = &self.settings;
+        kept_by_key(
+            TRANSACTION_STATE,
+            settings.transaction_topic_partitions,
+            settings.transaction_topic_segment_bytes,
+        )
+    }
+
+    /// A partition of a topic, if both are there.
+    pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.topics.find(topic)?.partition(index).cloned()
+    }
+
+    /// The topic that keeps transactional ids, made if it is not there yet.
+    pub(crate) fn transaction_topic(&self) -> Result<Arc<Topic>, TopicError> {
+        self.topics
+            .find_or_create(TRANSACTION_STATE, || self.transaction_state())
     }
 
     /// The topic that keeps groups and their offsets, made if it is not there yet.
     pub(crate) fn offsets_topic(&self) -> Result<Arc<Topic>, TopicError> {
         self.topics
             .find_or_create(CONSUMER_OFFSETS, || self.consumer_offsets())
+    }
+}
+
+/// A topic of the broker's own that keeps the last record of each key.
+fn kept_by_key(name: &str, partitions: i32, segment_bytes: i32) -> NewTopic {
+    let mut settings = TopicValues::default();
+    let segment_bytes = segment_bytes.to_string();
+    for (name, value) in [
+        ("cleanup.policy", "compact"),
+        ("compression.type", "producer"),
+        ("segment.bytes", segment_bytes.as_str()),
+    ] {
+        settings
+            .set(name, value)
+            .expect("a test makes the topics of coordinators");
+    }
+    NewTopic {
+        name: name.to_string(),
+        partitions,
+        settings,
     }
 }
 

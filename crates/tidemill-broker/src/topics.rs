@@ -23,6 +23,9 @@ const NAME_BYTES_MAX: usize = 249;
 /// The topic that keeps groups and their offsets.
 pub(crate) const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 
+/// The topic that keeps transactional ids and their transactions.
+pub(crate) const TRANSACTION_STATE: &str = "__transaction_state";
+
 /// A change to topics that was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,7 +75,7 @@ impl Topic {
     }
 
     pub(crate) fn is_internal(&self) -> bool {
-        self.name == CONSUMER_OFFSETS
+        self.name == CONSUMER_OFFSETS || self.name == TRANSACTION_STATE
     }
 
     pub(crate) fn wire_name(&self) -> KString {

@@ -232,19 +232,3 @@ async fn a_restart_remembers_topics_records_producers_and_ids() {
         }
     }
 }
-
-#[tokio::test]
-async fn transactions_are_refused_until_there_are_some() {
-    let (_broker, mut client) = pair().await;
-    let init = InitProducerIdRequest {
-        transactional_id: Some("tx".into()),
-        producer_id: -1,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    let response = client.call(&init, 4).await;
-    assert_eq!(
-        (response.error_code, response.producer_id),
-        (ErrorCode::UnsupportedVersion, -1)
-    );
-}

@@ -87,7 +87,10 @@ impl Coordinator {
         match (Key::decode(key.ok_or(RecordError::NoKey)?)?, value) {
             (Key::Offset(group, topic, partition), Some(value)) if let Some(producer) = transaction => {
                 let offset = CommittedOffset::decode(value)?;
-                self.transactions.entry(producer).or_default().insert(group.clone());
+                self.transactions
+                    .entry(producer)
+                    .or_default()
+                    .insert(group.clone());
                 let offsets = &mut self.slot(&group).group.offsets;
                 offsets.set_pending(producer, topic, partition, offset);
             }
@@ -265,6 +268,14 @@ impl Coordinator {
             slot.deadline = Some(next);
             self.deadlines.insert((next, id.clone()));
         }
+    }
+}
+
+/// What a request is answered whose group nobody knows; `None` if it may bring the group into being.
+pub fn answer_without_group(group: &GroupId, event: &Event) -> Option<Reply> {
+    match may_found_group(group, event) {
+        Err(Some(Action::Reply { reply, .. })) => Some(reply),
+        _ => None,
     }
 }
 

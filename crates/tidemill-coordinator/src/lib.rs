@@ -56,7 +56,7 @@ mod record;
 mod transactions;
 
 pub use action::{Action, Assigned, CommitAnswers, Joined, JoinedMember, LeaveAnswer, Note, Reply};
-pub use coordinator::{Coordinator, GroupFilter, partition_of_group};
+pub use coordinator::{Coordinator, GroupFilter, answer_without_group, partition_of_group};
 pub use describe::{GroupDescription, GroupListing, MemberDescription};
 pub use error::{GroupError, JoinRefused, RecordError, WriteFailure};
 pub use event::{

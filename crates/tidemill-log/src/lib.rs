@@ -52,7 +52,7 @@ pub use log::{
     OpenOptions, ReadError, ReadUpTo, Shutdown, TimestampedOffset,
 };
 pub use log_dirs::{LogDirs, LogDirsOptions, Recovered};
-pub use producer_state::ProducerError;
+pub use producer_state::{ProducerDescription, ProducerError, TransactionGuard};
 pub use recovery::{DamagedSegment, Fault, RecoveryReport, Truncated};
 pub use tail_cache::TailBudget;
 pub use transactions::AbortedTransaction;

@@ -11,12 +11,12 @@ use crate::config::LogConfig;
 use crate::disk::{Disk, DiskError};
 use crate::leader_epochs::{EpochEnd, LeaderEpochs};
 use crate::partition_metadata;
-use crate::producer_state::ProducerState;
+use crate::producer_state::{ProducerDescription, ProducerState, TransactionGuard};
 use crate::recovery::{self, RecoveryReport};
 use crate::segment::{Active, Segment};
 use crate::tail_cache::{TailBudget, TailCache};
 use crate::transactions::Transactions;
-use crate::types::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+use crate::types::{LeaderEpoch, Offset, ProducerId, Timestamp, TopicPartition};
 
 mod append;
 mod read;
@@ -302,6 +302,21 @@ impl Log {
         self.tail.age(now);
         let idle_ms_max = self.config().producer_id_expiration_ms;
         guard(&self.writer).producers.expire(now, idle_ms_max);
+    }
+
+    /// Where a producer's transaction stands here: to be had before its coordinator is asked, and given to the append.
+    pub fn transaction_guard(&self, producer: ProducerId) -> TransactionGuard {
+        guard(&self.writer).producers.guard(producer)
+    }
+
+    /// Whether no marker has come since the guard was taken.
+    pub fn still_holds(&self, given: &TransactionGuard) -> bool {
+        guard(&self.writer).producers.check_guard(given).is_ok()
+    }
+
+    /// What is known of each producer, by id.
+    pub fn producers(&self) -> Vec<ProducerDescription> {
+        guard(&self.writer).producers.described()
     }
 
     fn segments(&self) -> Arc<[Arc<Segment>]> {

@@ -44,12 +44,51 @@ pub enum ProducerError {
         /// The epoch of the batch.
         got: ProducerEpoch,
     },
+    /// The transaction was ended between the question whether it is open and its first batch here.
+    #[error("the transaction of producer {producer} has ended meanwhile")]
+    TransactionEnded {
+        /// Who sent it.
+        producer: ProducerId,
+    },
     /// An idempotent producer's batch without a sequence.
     #[error("a batch of producer {producer} has no sequence")]
     NoSequence {
         /// Who sent it.
         producer: ProducerId,
     },
+}
+
+/// Where a producer's transaction stood when its coordinator was asked: a marker that comes between the answer and the
+/// append makes the append fail. Without that a late batch would open a transaction that nobody ends (KIP-890).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionGuard {
+    producer: ProducerId,
+    open: Option<ProducerEpoch>,
+    last_marker: Option<Offset>,
+}
+
+impl TransactionGuard {
+    /// Whether a transaction of this epoch has batches in the log already, so that nobody need be asked.
+    pub fn is_open(&self, epoch: ProducerEpoch) -> bool {
+        self.open == Some(epoch)
+    }
+}
+
+/// What a partition knows of a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerDescription {
+    /// Its id.
+    pub producer: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence of its last record, if it has written in this epoch.
+    pub last_sequence: Option<Sequence>,
+    /// The time of its last batch or marker.
+    pub last_timestamp: Timestamp,
+    /// The epoch of the coordinator that wrote its last marker.
+    pub coordinator_epoch: Option<i32>,
+    /// The first record of its open transaction.
+    pub transaction_start: Option<Offset>,
 }
 
 /// What to do with a producer's batch.
@@ -90,6 +129,8 @@ struct Entry {
     last_timestamp: Timestamp,
     coordinator_epoch: i32,
     open_transaction: Option<Offset>,
+    // Of this life of the log only: all who compare it do so within one.
+    last_marker: Option<Offset>,
 }
 
 impl Entry {
@@ -101,6 +142,7 @@ impl Entry {
             last_timestamp: now,
             coordinator_epoch: -1,
             open_transaction: None,
+            last_marker: None,
         }
     }
 
@@ -206,6 +248,43 @@ impl ProducerState {
         }
     }
 
+    /// Where a producer's transaction stands.
+    pub(crate) fn guard(&self, id: ProducerId) -> TransactionGuard {
+        let entry = self.producers.get(&id);
+        TransactionGuard {
+            producer: id,
+            open: entry
+                .filter(|entry| entry.open_transaction.is_some())
+                .map(|entry| entry.epoch),
+            last_marker: entry.and_then(|entry| entry.last_marker),
+        }
+    }
+
+    /// Judges a batch of a transaction that `guard` vouches for.
+    pub(crate) fn check_guard(&self, guard: &TransactionGuard) -> Result<(), ProducerError> {
+        let producer = guard.producer;
+        if self.guard(producer).last_marker == guard.last_marker {
+            Ok(())
+        } else {
+            Err(ProducerError::TransactionEnded { producer })
+        }
+    }
+
+    /// All producers, by id.
+    pub(crate) fn described(&self) -> Vec<ProducerDescription> {
+        let described = self.producers.iter().map(|(id, entry)| ProducerDescription {
+            producer: *id,
+            epoch: entry.epoch,
+            last_sequence: entry.batches.back().map(|batch| batch.last_sequence),
+            last_timestamp: entry.last_timestamp,
+            coordinator_epoch: Some(entry.coordinator_epoch).filter(|epoch| *epoch >= 0),
+            transaction_start: entry.open_transaction,
+        });
+        let mut all: Vec<_> = described.collect();
+        all.sort_by_key(|description| description.producer);
+        all
+    }
+
     /// Takes in a batch that was written; `header` has its final offsets. A marker comes with what it says.
     pub(crate) fn record(
         &mut self,
@@ -229,6 +308,7 @@ impl ProducerState {
         }) = marker
         {
             entry.coordinator_epoch = coordinator_epoch;
+            entry.last_marker = Some(header.base_offset);
             let first_offset = entry.open_transaction.take()?;
             return Some(TransactionChange::Ended {
                 producer: producer.id,

@@ -6,7 +6,7 @@ use tidemill_protocol::batch::{self as wire, Batch, BatchError, Batches};
 use crate::batch::BatchHeader;
 use crate::config::{LogConfig, TimestampType};
 use crate::disk::DiskError;
-use crate::producer_state::ProducerError;
+use crate::producer_state::{ProducerError, TransactionGuard};
 use crate::records;
 use crate::types::{LeaderEpoch, Timestamp};
 
@@ -15,6 +15,8 @@ use crate::types::{LeaderEpoch, Timestamp};
 pub enum Origin {
     /// A client's Produce request: everything is checked.
     Client,
+    /// A client's Produce request in a transaction that was found to be open.
+    Transaction(TransactionGuard),
     /// This broker's own coordinators: they may write markers, and producers' batches without sequences.
     Coordinator,
 }
@@ -127,7 +129,7 @@ pub(crate) fn check(
     match checked.len() {
         0 => Err(InvalidBatch::Empty.into()),
         1 => Ok(checked),
-        several if of_producer || append.origin == Origin::Client => {
+        several if of_producer || append.origin != Origin::Coordinator => {
             Err(InvalidBatch::Several(several).into())
         }
         _ => Ok(checked),
@@ -154,7 +156,9 @@ fn check_content(batch: &Batch<'_>, origin: Origin, config: &LogConfig) -> Resul
         }
         checked => checked?,
     }
-    if origin == Origin::Client && header.attributes.timestamp_type() == wire::TimestampType::LogAppendTime {
+    if origin != Origin::Coordinator
+        && header.attributes.timestamp_type() == wire::TimestampType::LogAppendTime
+    {
         return Err(InvalidBatch::LogAppendTime);
     }
     if config.cleanup_policy.compacts() {

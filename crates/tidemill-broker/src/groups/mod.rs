@@ -7,7 +7,6 @@
 //! ```
 //! A request that waits (JoinGroup for the others, SyncGroup for the leader) is a handler that awaits its oneshot.
 
-mod load;
 mod shard;
 
 use std::collections::HashMap;
@@ -17,11 +16,13 @@ use std::time::Duration;
 
 use tidemill_coordinator::{
     Event, FetchedOffset, GroupDescription, GroupFilter, GroupId, GroupListing, GroupSettings, Reply,
-    ReplyTo, TopicName, partition_of_group,
+    ReplyTo, TopicName, answer_without_group, partition_of_group,
 };
+use tidemill_log::{AppendError, TransactionGuard};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::markers::Marker;
 use crate::partition::Partition;
 use crate::settings::BrokerSettings;
 use crate::shared::Shared;
@@ -73,10 +74,37 @@ impl Groups {
 
     /// Hands an event to the group's coordinator and waits for its answer; `None` if the coordinator is gone.
     pub(crate) async fn ask(&self, group: GroupId, event: impl FnOnce(ReplyTo) -> Event) -> Option<Reply> {
-        let partition = self.partition_of(&group, Absent::Make).await?;
-        let to = ReplyTo(self.shared.group_shards.replies.fetch_add(1, Ordering::Relaxed));
-        let (answer, answered) = oneshot::channel();
+        let (to, answer, answered) = self.asking();
+        let event = event(to);
+        let partition = match self.partition_of(&group) {
+            Some(partition) => partition,
+            // The topic is not made to say that a group is unknown.
+            None => match answer_without_group(&group, &event) {
+                Some(reply) => return Some(reply),
+                None => self.partition_made(&group).await?,
+            },
+        };
         let command = Command::Ask {
+            group,
+            event,
+            to,
+            answer,
+        };
+        self.running(&partition).send(command).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// As `ask`, for offsets of a transaction that `guard` found open: `None` also if it has ended meanwhile.
+    pub(crate) async fn ask_in_transaction(
+        &self,
+        group: GroupId,
+        guard: TransactionGuard,
+        event: impl FnOnce(ReplyTo) -> Event,
+    ) -> Option<Reply> {
+        let partition = self.partition_of(&group)?;
+        let (to, answer, answered) = self.asking();
+        let command = Command::AskInTransaction {
+            guard,
             group,
             event: event(to),
             to,
@@ -86,9 +114,24 @@ impl Groups {
         answered.await.ok()
     }
 
+    fn asking(&self) -> (ReplyTo, oneshot::Sender<Reply>, oneshot::Receiver<Reply>) {
+        let to = ReplyTo(self.shared.group_shards.replies.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        (to, answer, answered)
+    }
+
+    /// Writes a transaction's end to a partition of `__consumer_offsets`, and lets its offsets count or go.
+    pub(crate) async fn mark(&self, partition: &Arc<Partition>, marker: Marker) -> Result<(), AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Mark { marker, answer };
+        let sent = self.running(partition).send(command).await;
+        sent.map_err(|_| AppendError::Poisoned)?;
+        answered.await.unwrap_or(Err(AppendError::Poisoned))
+    }
+
     /// What the coordinator shows of a group; `None` if there is none.
     pub(crate) async fn describe(&self, group: GroupId) -> Option<GroupDescription> {
-        let partition = self.partition_of(&group, Absent::Leave).await?;
+        let partition = self.partition_of(&group)?;
         let (answer, answered) = oneshot::channel();
         self.running(&partition)
             .send(Command::Describe { group, answer })
@@ -103,11 +146,12 @@ impl Groups {
         group: GroupId,
         wanted: Option<Vec<(TopicName, i32)>>,
     ) -> Result<Vec<FetchedOffset>, Gone> {
-        let Some(partition) = self.partition_of(&group, Absent::Leave).await else {
+        let Some(partition) = self.partition_of(&group) else {
             let none = |(topic, partition)| FetchedOffset {
                 topic,
                 partition,
                 committed: None,
+                unstable: false,
             };
             return Ok(wanted.unwrap_or_default().into_iter().map(none).collect());
         };
@@ -165,17 +209,21 @@ impl Groups {
             .collect()
     }
 
-    /// The partition that keeps a group.
-    async fn partition_of(&self, group: &GroupId, absent: Absent) -> Option<Arc<Partition>> {
-        let topic = match (self.shared.topics.find(CONSUMER_OFFSETS), absent) {
-            (Some(topic), _) => topic,
-            (None, Absent::Leave) => return None,
-            (None, Absent::Make) => self.make_topic().await?,
-        };
+    /// The partition that keeps a group; `None` before there is any group.
+    pub(crate) fn partition_of(&self, group: &GroupId) -> Option<Arc<Partition>> {
+        let topic = self.shared.topics.find(CONSUMER_OFFSETS)?;
         let count = i32::try_from(topic.partitions.len()).ok()?;
         topic
             .partition(partition_of_group(group.as_str(), count))
             .cloned()
+    }
+
+    /// The partition that keeps a group, which is made if need be.
+    pub(crate) async fn partition_made(&self, group: &GroupId) -> Option<Arc<Partition>> {
+        if self.shared.topics.find(CONSUMER_OFFSETS).is_none() {
+            self.make_topic().await?;
+        }
+        self.partition_of(group)
     }
 
     async fn make_topic(&self) -> Option<Arc<Topic>> {
@@ -227,13 +275,6 @@ impl Groups {
 /// The coordinator ended while it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
-
-/// What to do while `__consumer_offsets` does not exist.
-#[derive(Clone, Copy)]
-enum Absent {
-    Make,
-    Leave,
-}
 
 fn group_settings(settings: &BrokerSettings) -> GroupSettings {
     GroupSettings {

@@ -2,22 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tidemill_coordinator::{
     Action, Coordinator, Event, FetchedOffset, GroupDescription, GroupFilter, GroupId, GroupListing,
-    GroupSettings, Record, Reply, ReplyTo, Timestamp, TopicName, WriteFailure,
+    GroupSettings, Producer, Record, Reply, ReplyTo, Timestamp, TopicName, WriteFailure,
 };
-use tidemill_log::{AppendError, Origin};
+use tidemill_log::{AppendError, Origin, TransactionGuard};
 use tidemill_protocol::batch::BatchBuilder;
 use tidemill_protocol::compression::Compression;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
-use super::load;
-use crate::clock;
+use crate::clock::{self, SteadyClock, sleep_until};
+use crate::markers::{Marker, without_sequence};
 use crate::partition::Partition;
+use crate::read_back::{Found, read_back};
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -40,6 +39,19 @@ pub(super) enum Command {
         group: GroupId,
         wanted: Option<Vec<(TopicName, i32)>>,
         answer: oneshot::Sender<Vec<FetchedOffset>>,
+    },
+    /// Offsets of a transaction, if it has not ended since its coordinator was asked: else nobody is answered.
+    AskInTransaction {
+        guard: TransactionGuard,
+        group: GroupId,
+        event: Event,
+        to: ReplyTo,
+        answer: oneshot::Sender<Reply>,
+    },
+    /// The end of a transaction, to be written here since the offsets it decides on are here.
+    Mark {
+        marker: Marker,
+        answer: oneshot::Sender<Result<(), AppendError>>,
     },
     ForgetTopic {
         topic: TopicName,
@@ -74,7 +86,7 @@ impl Shard {
             let mut actions = Vec::new();
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(command) => self.obey(command, &mut actions),
+                    Some(command) => self.obey(command, &mut actions).await,
                     None => return,
                 },
                 () = sleep_until(due) => self.coordinator.tick(self.clock.now(), &mut actions),
@@ -88,7 +100,20 @@ impl Shard {
     async fn load(&mut self) -> bool {
         let (partition, now) = (Arc::clone(&self.partition), self.clock.now());
         let mut coordinator = self.coordinator.clone();
-        let read = move || load::replay(&partition.log, now, &mut coordinator).map(|()| coordinator);
+        let read = move || {
+            let read = read_back(&partition.log, |found| match found {
+                Found::Record {
+                    transaction,
+                    key,
+                    value,
+                } => coordinator.replay(now, transaction, key, value),
+                Found::Marker { producer, outcome } => {
+                    coordinator.replay_marker(producer, outcome);
+                    Ok(())
+                }
+            });
+            read.map(|()| coordinator)
+        };
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(coordinator)) => self.coordinator = coordinator,
             Ok(Err(error)) => {
@@ -103,7 +128,7 @@ impl Shard {
         true
     }
 
-    fn obey(&mut self, command: Command, actions: &mut Vec<Action>) {
+    async fn obey(&mut self, command: Command, actions: &mut Vec<Action>) {
         let now = self.clock.now();
         // Whoever asked may have gone away meanwhile: then nobody misses the answer.
         match command {
@@ -115,6 +140,21 @@ impl Shard {
             } => {
                 self.waiting.insert(to, answer);
                 self.coordinator.handle(now, group, event, actions);
+            }
+            Command::AskInTransaction {
+                guard,
+                group,
+                event,
+                to,
+                answer,
+            } => {
+                if self.partition.log.still_holds(&guard) {
+                    self.waiting.insert(to, answer);
+                    self.coordinator.handle(now, group, event, actions);
+                }
+            }
+            Command::Mark { marker, answer } => {
+                let _ = answer.send(self.mark(marker, actions).await);
             }
             Command::Describe { group, answer } => {
                 let _ = answer.send(self.coordinator.describe(&group));
@@ -147,9 +187,10 @@ impl Shard {
                 Action::Append {
                     group,
                     number,
+                    transaction,
                     records,
                 } => {
-                    let event = match self.append(&records).await {
+                    let event = match self.append(&records, transaction).await {
                         Ok(()) => Event::Written(number),
                         Err(failure) => Event::WriteFailed(number, failure),
                     };
@@ -161,8 +202,17 @@ impl Shard {
         }
     }
 
-    async fn append(&self, records: &[Record]) -> Result<(), WriteFailure> {
-        let batch = batch_of(records, self.clock.now());
+    /// Writes a marker, and lets the offsets that it decides on count or go.
+    async fn mark(&mut self, marker: Marker, actions: &mut Vec<Action>) -> Result<(), AppendError> {
+        marker.append_to(&self.partition).await?;
+        let producer = marker.producer.id;
+        self.coordinator
+            .end_transaction(self.clock.now(), producer, marker.outcome, actions);
+        Ok(())
+    }
+
+    async fn append(&self, records: &[Record], transaction: Option<Producer>) -> Result<(), WriteFailure> {
+        let batch = batch_of(records, transaction, self.clock.now());
         let appended = self
             .partition
             .append(batch, Origin::Coordinator, clock::now())
@@ -174,8 +224,11 @@ impl Shard {
     }
 }
 
-fn batch_of(records: &[Record], now: Timestamp) -> Bytes {
+fn batch_of(records: &[Record], transaction: Option<Producer>, now: Timestamp) -> Bytes {
     let mut batch = BatchBuilder::new(Compression::None);
+    if let Some(producer) = transaction {
+        batch = batch.producer(without_sequence(producer)).transactional();
+    }
     for record in records {
         batch.push(now.0, Some(&record.key), record.value.as_deref(), []);
     }
@@ -186,40 +239,5 @@ fn failure_of(error: &AppendError) -> WriteFailure {
     match error {
         AppendError::TooLarge { .. } => WriteFailure::TooLarge,
         _ => WriteFailure::NotLeader,
-    }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The wall clock when it was started, and steady from then on: a clock that is set forward must not end all sessions.
-#[derive(Clone, Copy, Debug)]
-struct SteadyClock {
-    wall: i64,
-    started: Instant,
-}
-
-impl SteadyClock {
-    fn start() -> SteadyClock {
-        SteadyClock {
-            wall: clock::now().0,
-            started: Instant::now(),
-        }
-    }
-
-    fn now(self) -> Timestamp {
-        let passed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Timestamp(self.wall.saturating_add(passed))
-    }
-
-    fn instant(self, at: Timestamp) -> Instant {
-        let ms = u64::try_from(at.0.saturating_sub(self.wall)).unwrap_or(0);
-        self.started
-            .checked_add(Duration::from_millis(ms))
-            .unwrap_or_else(Instant::now)
     }
 }

@@ -1,10 +1,15 @@
 //! ApiVersions, API 18, v0-4: what the broker serves.
 
-use tidemill_protocol::ErrorCode;
-use tidemill_protocol::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use tidemill_protocol::messages::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use tidemill_protocol::{ErrorCode, KString};
 
 use crate::dispatch::SERVED;
 use crate::shared::Context;
+
+/// `transaction.version=2` makes producers use an epoch for each transaction (KIP-890).
+const FEATURES: &[(&str, i16)] = &[("transaction.version", 2)];
 
 pub(crate) async fn handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
     // From version 3 on a client says what it is; Kafka refuses names that could not be a metric's.
@@ -16,7 +21,9 @@ pub(crate) async fn handle(context: Context, request: ApiVersionsRequest) -> Api
             ..Default::default()
         };
     }
-    served(ErrorCode::None)
+    let mut response = served(ErrorCode::None);
+    add_features(&mut response, context.version);
+    response
 }
 
 /// The answer, in version 0, to a version that is not served.
@@ -38,6 +45,26 @@ fn served(error_code: ErrorCode) -> ApiVersionsResponse {
         api_keys: api_keys.collect(),
         ..Default::default()
     }
+}
+
+/// What the cluster has agreed on: here, everything this broker can do.
+fn add_features(response: &mut ApiVersionsResponse, version: i16) {
+    for (name, level) in FEATURES {
+        // Clients below version 4 stumble over a range that begins at 0 (KAFKA-17011), so they do not see it.
+        if version >= 4 {
+            response.supported_features.push(SupportedFeatureKey {
+                name: KString::from_static(name),
+                min_version: 0,
+                max_version: *level,
+            });
+        }
+        response.finalized_features.push(FinalizedFeatureKey {
+            name: KString::from_static(name),
+            max_version_level: *level,
+            min_version_level: *level,
+        });
+    }
+    response.finalized_features_epoch = 0;
 }
 
 /// Letters, digits, '-' and '.', beginning and ending with a letter or digit.

@@ -1,4 +1,4 @@
-//! FindCoordinator, API 10, v0-6. One broker coordinates every group.
+//! FindCoordinator, API 10, v0-6. One broker coordinates every group and every transaction.
 
 use tidemill_protocol::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
@@ -7,8 +7,8 @@ use tidemill_protocol::{ErrorCode, KString};
 
 use crate::shared::{Context, Shared};
 
-/// Groups; 1 is transactions, 2 share groups.
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(crate) async fn handle(context: Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let shared = &context.shared;
@@ -43,7 +43,7 @@ fn coordinator(shared: &Shared, key_type: i8, key: &KString) -> Coordinator {
         error_message: Some(KString::from_static(message)),
     };
     match key_type {
-        GROUP => Coordinator {
+        GROUP | TRANSACTION => Coordinator {
             key: key.clone(),
             node_id: shared.node_id(),
             host: shared.advertised_host.as_str().into(),
@@ -51,10 +51,6 @@ fn coordinator(shared: &Shared, key_type: i8, key: &KString) -> Coordinator {
             error_code: ErrorCode::None,
             error_message: None,
         },
-        1 => refuse(
-            ErrorCode::CoordinatorNotAvailable,
-            "This broker does not coordinate transactions.",
-        ),
         _ => refuse(
             ErrorCode::InvalidRequest,
             "The key type is not one this broker knows.",

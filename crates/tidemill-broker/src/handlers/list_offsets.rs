@@ -79,6 +79,14 @@ fn find(
     } else {
         log.high_watermark()
     };
+    // A record is to be found only where the reader may see it.
+    let visible = |(timestamp, offset): Found| {
+        if offset < end.0 {
+            (timestamp, offset)
+        } else {
+            (-1, -1)
+        }
+    };
     match wanted.timestamp {
         LATEST => Ok((-1, end.0)),
         EARLIEST => Ok((-1, log.log_start_offset().0)),
@@ -86,17 +94,10 @@ fn find(
         // There is no remote tier, so nothing lies on one and nothing waits for one.
         LATEST_TIERED if version >= 9 => Ok((-1, -1)),
         EARLIEST_PENDING_UPLOAD if version >= 11 => Ok((-1, -1)),
-        MAX_TIMESTAMP if version >= 7 => found(log.offset_of_max_timestamp()),
-        timestamp if timestamp >= 0 => found(log.offset_for_timestamp(Timestamp(timestamp))),
+        MAX_TIMESTAMP if version >= 7 => found(log.offset_of_max_timestamp()).map(visible),
+        timestamp if timestamp >= 0 => found(log.offset_for_timestamp(Timestamp(timestamp))).map(visible),
         _ => Err(ErrorCode::UnsupportedVersion),
     }
-    .map(|(timestamp, offset)| {
-        if offset > end.0 {
-            (-1, -1)
-        } else {
-            (timestamp, offset)
-        }
-    })
 }
 
 fn found(found: Result<Option<tidemill_log::TimestampedOffset>, ReadError>) -> Result<Found, ErrorCode> {

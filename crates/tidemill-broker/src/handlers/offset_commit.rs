@@ -86,6 +86,7 @@ fn commit_request(request: &OffsetCommitRequest, known: &[bool], version: i16) -
         // Only v2 to v4 have it; the others read as -1.
         retention_ms: Some(request.retention_time_ms).filter(|ms| (2..=4).contains(&version) && *ms >= 0),
         knows_group_not_found: version >= 9,
+        transaction: None,
         offsets: offsets.collect(),
     }
 }

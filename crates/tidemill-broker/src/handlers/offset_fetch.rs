@@ -1,5 +1,5 @@
-//! OffsetFetch, API 9, v1-9: one group up to v7, several from v8. No topics mean all. Every committed offset is stable
-//! until there are transactions, so `require_stable` (v7) is always met.
+//! OffsetFetch, API 9, v1-9: one group up to v7, several from v8. No topics mean all. `require_stable` (v7) refuses
+//! partitions whose offset an open transaction may yet change.
 
 use tidemill_coordinator::{FetchedOffset, TopicName};
 use tidemill_protocol::messages::offset_fetch::{
@@ -22,7 +22,7 @@ pub(crate) async fn handle(context: Context, request: OffsetFetchRequest) -> Off
                     .map(|topic| (&topic.name, topic.partition_indexes.as_slice()));
                 wanted(partitions)
             });
-            answers.push(fetch_group(&groups, &group.group_id, wanted).await);
+            answers.push(fetch_group(&groups, &group.group_id, wanted, request.require_stable).await);
         }
         return OffsetFetchResponse {
             groups: answers,
@@ -35,7 +35,7 @@ pub(crate) async fn handle(context: Context, request: OffsetFetchRequest) -> Off
             .map(|topic| (&topic.name, topic.partition_indexes.as_slice()));
         wanted(partitions)
     });
-    let group = fetch_group(&groups, &request.group_id, wanted).await;
+    let group = fetch_group(&groups, &request.group_id, wanted, request.require_stable).await;
     OffsetFetchResponse {
         throttle_time_ms: 0,
         topics: group.topics.into_iter().map(as_single_group).collect(),
@@ -58,6 +58,7 @@ async fn fetch_group(
     groups: &Groups,
     group: &KString,
     wanted: Option<Vec<(TopicName, i32)>>,
+    require_stable: bool,
 ) -> OffsetFetchResponseGroup {
     let (error_code, fetched) = match groups.fetch_offsets((&**group).into(), wanted).await {
         Ok(fetched) => (ErrorCode::None, fetched),
@@ -65,33 +66,39 @@ async fn fetch_group(
     };
     OffsetFetchResponseGroup {
         group_id: group.clone(),
-        topics: by_topic(fetched),
+        topics: by_topic(fetched, require_stable),
         error_code,
     }
 }
 
-fn by_topic(fetched: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
+fn by_topic(fetched: Vec<FetchedOffset>, require_stable: bool) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     for FetchedOffset {
         topic,
         partition,
         committed,
+        unstable,
     } in fetched
     {
-        let partition = match committed {
+        let error_code = if unstable && require_stable {
+            ErrorCode::UnstableOffsetCommit
+        } else {
+            ErrorCode::None
+        };
+        let partition = match committed.filter(|_| error_code.is_ok()) {
             Some(offset) => OffsetFetchResponsePartitions {
                 partition_index: partition,
                 committed_offset: offset.offset,
                 committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
                 metadata: Some(offset.metadata.into()),
-                error_code: ErrorCode::None,
+                error_code,
             },
             None => OffsetFetchResponsePartitions {
                 partition_index: partition,
                 committed_offset: -1,
                 committed_leader_epoch: -1,
                 metadata: Some(KString::from_static("")),
-                error_code: ErrorCode::None,
+                error_code,
             },
         };
         match topics.last_mut().filter(|last| *last.name == *topic.as_str()) {

@@ -59,6 +59,14 @@ pub struct BrokerSettings {
     pub offsets_topic_partitions: i32,
     /// `offsets.topic.segment.bytes`.
     pub offsets_topic_segment_bytes: i32,
+    /// `transaction.max.timeout.ms`.
+    pub transaction_timeout_max: Duration,
+    /// `transactional.id.expiration.ms`.
+    pub transactional_id_expiration: Duration,
+    /// `transaction.state.log.num.partitions`.
+    pub transaction_topic_partitions: i32,
+    /// `transaction.state.log.segment.bytes`.
+    pub transaction_topic_segment_bytes: i32,
 }
 
 impl BrokerSettings {
@@ -97,6 +105,10 @@ impl BrokerSettings {
             offsets_retention_check_interval: millis(values, "offsets.retention.check.interval.ms"),
             offsets_topic_partitions: values.int("offsets.topic.num.partitions"),
             offsets_topic_segment_bytes: values.int("offsets.topic.segment.bytes"),
+            transaction_timeout_max: millis(values, "transaction.max.timeout.ms"),
+            transactional_id_expiration: millis(values, "transactional.id.expiration.ms"),
+            transaction_topic_partitions: values.int("transaction.state.log.num.partitions"),
+            transaction_topic_segment_bytes: values.int("transaction.state.log.segment.bytes"),
         })
     }
 }

@@ -96,6 +96,12 @@ pub const SETTINGS: &[Setting] = &[
     broker("offsets.topic.replication.factor", Int, "3").range(1, INT_MAX).doc("How many replicas `__consumer_offsets` asks for; this broker gives it one."),
     broker("offsets.topic.segment.bytes", Int, "104857600").range(1, INT_MAX).doc("The segment size of `__consumer_offsets`."),
 
+    // Transactions.
+    broker("transaction.max.timeout.ms", Int, "900000").range(1, INT_MAX).doc("The longest `transaction.timeout.ms` a producer may ask for."),
+    broker("transactional.id.expiration.ms", Int, "604800000").range(1, INT_MAX).doc("How long a transactional id without a transaction is remembered."),
+    broker("transaction.state.log.num.partitions", Int, "50").range(1, INT_MAX).doc("How many partitions `__transaction_state` has."),
+    broker("transaction.state.log.segment.bytes", Int, "104857600").range(1, INT_MAX).doc("The segment size of `__transaction_state`."),
+
     // Known, and without a counterpart here: Kafka's own files must start.
     absent("num.network.threads", Int, "3").doc("The runtime's worker threads serve the network."),
     absent("num.io.threads", Int, "8").doc("The runtime's worker threads handle requests."),
@@ -107,10 +113,10 @@ pub const SETTINGS: &[Setting] = &[
     absent("socket.receive.buffer.bytes", Int, "102400").doc("The system chooses."),
     absent("socket.listen.backlog.size", Int, "50").doc("The runtime chooses."),
     absent("transaction.state.log.replication.factor", Int, "3").doc("There is one broker."),
+    absent("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000").doc("A transaction is aborted when its time is up, not at the next look."),
+    absent("transaction.remove.expired.transaction.cleanup.interval.ms", Int, "3600000").doc("A transactional id expires when its time is up, not at the next look."),
+    absent("transaction.partition.verification.enable", Boolean, "true").doc("Partitions are always verified."),
     absent("transaction.state.log.min.isr", Int, "2").doc("There is one broker."),
-    absent("transaction.state.log.num.partitions", Int, "50").doc("There are no transactions yet."),
-    absent("transaction.max.timeout.ms", Int, "900000").doc("There are no transactions yet."),
-    absent("transactional.id.expiration.ms", Int, "604800000").doc("There are no transactions yet."),
     absent("share.coordinator.state.topic.replication.factor", Int, "3").doc("There are no share groups."),
     absent("share.coordinator.state.topic.min.isr", Int, "2").doc("There are no share groups."),
     absent("log.cleaner.enable", Boolean, "true").doc("The cleaner is not part of this broker yet."),

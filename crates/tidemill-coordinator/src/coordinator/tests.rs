@@ -226,7 +226,7 @@ impl World {
                     generation,
                     retention_ms: None,
                     transaction: None,
-                knows_group_not_found: false,
+                    knows_group_not_found: false,
                     offsets: vec![offset],
                 };
                 Event::Commit {

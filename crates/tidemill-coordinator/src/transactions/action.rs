@@ -94,7 +94,9 @@ impl fmt::Display for TransactionNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Began { producer } => write!(f, "begins as {producer}"),
-            Self::Aborting { producer, reason } => write!(f, "the transaction of {producer} is aborted: {reason}"),
+            Self::Aborting { producer, reason } => {
+                write!(f, "the transaction of {producer} is aborted: {reason}")
+            }
             Self::MarkersMissing { partitions } => {
                 write!(f, "{partitions} partitions lack their marker, tried again")
             }

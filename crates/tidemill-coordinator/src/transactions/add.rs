@@ -21,7 +21,11 @@ impl Transaction {
         }
         let current = self.metadata();
         let ongoing = current.phase == TransactionPhase::Ongoing;
-        if ongoing && partitions.iter().all(|partition| current.partitions.contains(partition)) {
+        if ongoing
+            && partitions
+                .iter()
+                .all(|partition| current.partitions.contains(partition))
+        {
             return at.reply(to, TransactionReply::Add(Ok(())));
         }
         let mut next = current.clone();

@@ -76,7 +76,8 @@ impl Transaction {
         if current.protocol != ClientProtocol::EpochPerTransaction {
             return false;
         }
-        let same = current.producer.id == producer.id && producer.epoch.checked_add(1) == Some(current.producer.epoch);
+        let same = current.producer.id == producer.id
+            && producer.epoch.checked_add(1) == Some(current.producer.epoch);
         let overflowed = current.previous_id == Some(producer.id)
             && producer.epoch == LAST_EPOCH
             && current.producer.epoch == 0;

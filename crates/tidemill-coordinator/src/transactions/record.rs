@@ -201,7 +201,10 @@ impl TransactionMetadata {
 
 /// A compact length: one more than the count, since zero is null.
 fn put_count(out: &mut BytesMut, count: usize) {
-    put_unsigned_varint(out, u32::try_from(count).expect("a request is shorter than 2 GiB") + 1);
+    put_unsigned_varint(
+        out,
+        u32::try_from(count).expect("a request is shorter than 2 GiB") + 1,
+    );
 }
 
 fn metadata(reader: &mut Reader<'_>, flexible: bool) -> Option<TransactionMetadata> {
@@ -234,7 +237,11 @@ fn partitions(reader: &mut Reader<'_>, flexible: bool) -> Option<BTreeSet<Transa
     // The set grows as partitions are read: the counts alone could ask for anything.
     let mut found = BTreeSet::new();
     for _ in 0..count(reader, flexible)? {
-        let topic = TopicName::from(if flexible { reader.compact_text()? } else { reader.text()? });
+        let topic = TopicName::from(if flexible {
+            reader.compact_text()?
+        } else {
+            reader.text()?
+        });
         for _ in 0..count(reader, flexible)? {
             found.insert((topic.clone(), reader.i32()?));
         }
@@ -258,7 +265,7 @@ fn tags(reader: &mut Reader<'_>, metadata: &mut TransactionMetadata) -> Option<(
         let tag = reader.unsigned_varint()?;
         let length = usize::try_from(reader.unsigned_varint()?).ok()?;
         let mut field = Reader::new(reader.take(length)?);
-        
+
         match tag {
             TAG_PREVIOUS_PRODUCER => metadata.previous_id = producer_id(&mut field)?,
             TAG_NEXT_PRODUCER => metadata.next_id = producer_id(&mut field)?,

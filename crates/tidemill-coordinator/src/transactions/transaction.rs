@@ -28,9 +28,7 @@ impl Circumstances<'_> {
     }
 
     pub(crate) fn fresh_id(&mut self) -> Result<ProducerId, TransactionError> {
-        self.spare
-            .take()
-            .ok_or(TransactionError::CoordinatorNotAvailable)
+        self.spare.take().ok_or(TransactionError::CoordinatorNotAvailable)
     }
 }
 
@@ -198,7 +196,8 @@ impl Transaction {
     }
 
     fn on_written(&mut self, number: AppendNumber, at: &mut Circumstances<'_>) {
-        let Some(InFlight { next, then, .. }) = self.in_flight.take_if(|flight| flight.number == number) else {
+        let Some(InFlight { next, then, .. }) = self.in_flight.take_if(|flight| flight.number == number)
+        else {
             return;
         };
         self.written = next;
@@ -219,21 +218,23 @@ impl Transaction {
         }
     }
 
-    /// The decision is in the log, so it stands: answer, and tell the partitions.
+    /// The decision is in the log, so it stands: tell the partitions, then answer. Kafka answers first; in this order
+    /// whoever reads after its commit was answered finds what it committed, unless a marker could not be written.
     fn decided(&mut self, answer: Option<Answer>, at: &mut Circumstances<'_>) {
+        self.unmarked = self.written.partitions.iter().cloned().collect();
+        let ended = self.next_producer();
+        if self.unmarked.is_empty() {
+            self.complete(at);
+        } else if let Some(outcome) = self.written.phase.decided() {
+            self.write_markers(outcome, at.out);
+        }
         match answer {
-            Some(Answer::Ended(to)) => at.reply(to, TransactionReply::End(Ok(self.next_producer()))),
+            Some(Answer::Ended(to)) => at.reply(to, TransactionReply::End(Ok(ended))),
             Some(Answer::TryAgain(to)) => at.reply(
                 to,
                 TransactionReply::Init(Err(TransactionError::ConcurrentTransactions)),
             ),
             None => {}
-        }
-        self.unmarked = self.written.partitions.iter().cloned().collect();
-        if self.unmarked.is_empty() {
-            self.complete(at);
-        } else if let Some(outcome) = self.written.phase.decided() {
-            self.write_markers(outcome, at.out);
         }
     }
 
@@ -254,7 +255,12 @@ impl Transaction {
         });
     }
 
-    fn marked(&mut self, producer: Producer, partitions: &[TransactionPartition], at: &mut Circumstances<'_>) {
+    fn marked(
+        &mut self,
+        producer: Producer,
+        partitions: &[TransactionPartition],
+        at: &mut Circumstances<'_>,
+    ) {
         if self.written.phase.decided().is_none() || self.written.producer != producer {
             return;
         }

@@ -87,7 +87,12 @@ impl Log {
             return Ok(None);
         }
         Ok(match writer.producers.check(producer, header)? {
-            Verdict::Append => None,
+            Verdict::Append => {
+                if let Origin::Transaction(guard) = origin {
+                    writer.producers.check_guard(&guard)?;
+                }
+                None
+            }
             Verdict::Duplicate {
                 base_offset,
                 last_offset,
