@@ -1,7 +1,8 @@
-//! What was written to a store since the last commit, and a cache of what was read or committed.
+//! What was written to a store since the last commit, what was committed and the database does not have yet, and a
+//! cache of what was read or is in the database.
 //!
-//! Point reads are by hash. The order of keys is kept only once a scan has asked for it, and only for the keys written
-//! since the last commit: rows that are merely cached are the database's own, which the scan reads anyway.
+//! Point reads are by hash. The order of keys is kept only once a scan has asked for it, and only for the keys that the
+//! database does not have: rows that are merely cached are the database's own, which the scan reads anyway.
 //!
 //! Key and value of an entry share one allocation, and a key that is written again overwrites its value in place: a
 //! count that goes up allocates nothing.
@@ -27,10 +28,10 @@ enum State {
     Put,
     /// Deleted since the last commit.
     Deleted,
-    /// As in the database.
-    Cached,
-    /// Known not to be in the database.
-    CachedAbsent,
+    /// As of the last commit.
+    Clean,
+    /// Absent as of the last commit.
+    CleanAbsent,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,8 @@ struct Entry {
     state: State,
     // Whether it was read or written since the cache was last swept.
     used: bool,
+    // Whether it was written since the database was; true for all dirty ones.
+    unsettled: bool,
     hash: u64,
     timestamp: Timestamp,
     headers: Headers,
@@ -55,8 +58,8 @@ impl Entry {
 
     fn value(&self) -> Option<&[u8]> {
         match self.state {
-            State::Put | State::Cached => Some(self.split().1),
-            State::Deleted | State::CachedAbsent => None,
+            State::Put | State::Clean => Some(self.split().1),
+            State::Deleted | State::CleanAbsent => None,
         }
     }
 
@@ -79,7 +82,7 @@ impl EntryId {
     }
 }
 
-/// A dirty entry, as a commit and the changelog need it.
+/// A dirty entry, as the changelog needs it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dirty<'a> {
     pub(crate) key: &'a [u8],
@@ -98,11 +101,14 @@ pub(crate) struct Overlay {
     // In the order in which the keys were first written since the last commit, so that a changelog is the same in
     // every run.
     dirty: Vec<EntryId>,
-    // Invariant: once made, it holds exactly the dirty entries.
+    // The entries that the database does not have yet; the dirty ones are among them.
+    unsettled: Vec<EntryId>,
+    // Invariant: once made, it holds exactly the unsettled entries.
     ordered: Option<Ordered>,
-    // Invariant: the sums of `Entry::cost` over all, and over the dirty entries.
+    // Invariant: the sums of `Entry::cost` over all, over the dirty, and over the unsettled entries.
     bytes: usize,
     dirty_bytes: usize,
+    unsettled_bytes: usize,
     cache_bytes_max: usize,
 }
 
@@ -113,9 +119,11 @@ impl Overlay {
             table: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             dirty: Vec::new(),
+            unsettled: Vec::new(),
             ordered: None,
             bytes: 0,
             dirty_bytes: 0,
+            unsettled_bytes: 0,
             cache_bytes_max,
         }
     }
@@ -130,6 +138,15 @@ impl Overlay {
 
     pub(crate) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Whether the database lacks so much that what is cached would soon have no room.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.unsettled_bytes > self.cache_bytes_max / 2
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
     }
 
     fn entry(&self, id: EntryId) -> &Entry {
@@ -165,6 +182,7 @@ impl Overlay {
             key_len,
             state,
             used: true,
+            unsettled: false,
             hash,
             timestamp: Timestamp::MIN,
             headers: Headers::new(),
@@ -197,13 +215,14 @@ impl Overlay {
         let id = match self.lookup(hash, key) {
             Some(id) => id,
             None => {
-                let id = self.insert(hash, key, State::CachedAbsent);
+                let id = self.insert(hash, key, State::CleanAbsent);
                 self.bytes += self.entry(id).cost();
                 id
             }
         };
         let entry = self.entries.get_mut(id.index()).expect("just found or inserted");
-        let (was_dirty, cost_before) = (entry.is_dirty(), entry.cost());
+        let (was_dirty, was_unsettled) = (entry.is_dirty(), entry.unsettled);
+        let cost_before = entry.cost();
         entry.bytes.truncate(key.len());
         entry.state = State::Deleted;
         if let Some([head, tail]) = value {
@@ -213,6 +232,7 @@ impl Overlay {
             entry.state = State::Put;
         }
         entry.used = true;
+        entry.unsettled = true;
         entry.timestamp = timestamp;
         if !(headers.is_empty() && entry.headers.is_empty()) {
             entry.headers = headers.clone();
@@ -224,6 +244,12 @@ impl Overlay {
         } else {
             self.dirty_bytes += cost;
             self.dirty.push(id);
+        }
+        if was_unsettled {
+            self.unsettled_bytes = self.unsettled_bytes + cost - cost_before;
+        } else {
+            self.unsettled_bytes += cost;
+            self.unsettled.push(id);
             if let Some(ordered) = &mut self.ordered {
                 ordered.insert(key.into(), id);
             }
@@ -231,10 +257,10 @@ impl Overlay {
     }
 
     /// Remembers what the database holds for a key that the overlay does not know. Room is made when it is cached rows
-    /// that take it; when it is rows still to commit, nothing is remembered.
+    /// that take it; when it is rows the database does not have, nothing is remembered.
     pub(crate) fn remember(&mut self, key: &[u8], value: Option<&[u8]>) {
         if self.bytes >= self.cache_bytes_max {
-            if self.bytes - self.dirty_bytes <= self.cache_bytes_max / 2 {
+            if self.bytes - self.unsettled_bytes <= self.cache_bytes_max / 2 {
                 return;
             }
             self.sweep();
@@ -244,12 +270,12 @@ impl Overlay {
             self.lookup(hash, key).is_none(),
             "the caller asked the overlay first"
         );
-        let id = self.insert(hash, key, State::CachedAbsent);
+        let id = self.insert(hash, key, State::CleanAbsent);
         let entry = self.entries.get_mut(id.index()).expect("just inserted");
         if let Some(value) = value {
             entry.bytes.reserve_exact(value.len());
             entry.bytes.extend_from_slice(value);
-            entry.state = State::Cached;
+            entry.state = State::Clean;
         }
         self.bytes += self.entry(id).cost();
     }
@@ -266,7 +292,7 @@ impl Overlay {
         })
     }
 
-    /// After a commit: what was written is now what the database holds.
+    /// After a commit: what was written stands, whether or not the database has it.
     pub(crate) fn committed(&mut self) {
         for id in self.dirty.drain(..) {
             let entry = self
@@ -274,14 +300,59 @@ impl Overlay {
                 .get_mut(id.index())
                 .expect("ids are those of entries");
             entry.state = if entry.state == State::Put {
-                State::Cached
+                State::Clean
             } else {
-                State::CachedAbsent
+                State::CleanAbsent
             };
-            self.bytes -= entry.headers.byte_len();
-            entry.headers = Headers::new();
+            let headers = std::mem::take(&mut entry.headers).byte_len();
+            self.bytes -= headers;
+            self.unsettled_bytes -= headers;
         }
         self.dirty_bytes = 0;
+    }
+
+    /// What the database does not have, key and, unless deleted, value, in the order of the keys.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let ids = match &self.ordered {
+            Some(ordered) => ordered.values().copied().collect(),
+            None => self.sorted(),
+        };
+        ids.into_iter().map(|id| {
+            let entry = self.entry(id);
+            (entry.split().0, entry.value())
+        })
+    }
+
+    /// The unsettled entries in the order of their keys. Most comparisons are of eight bytes that lie beside each
+    /// other, those after what all keys begin with.
+    fn sorted(&self) -> Vec<EntryId> {
+        let key = |id: &EntryId| self.entry(*id).split().0;
+        let Some(first) = self.unsettled.first().map(key) else {
+            return Vec::new();
+        };
+        let common = self.unsettled.iter().map(key).fold(first.len(), |common, key| {
+            let same = first.iter().zip(key).take(common);
+            same.take_while(|(one, other)| one == other).count()
+        });
+        let digest = |id: &EntryId| {
+            let rest = key(id).get(common..).unwrap_or_default();
+            let mut head = [0; 8];
+            head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            (u64::from_be_bytes(head), *id)
+        };
+        let mut digests: Vec<(u64, EntryId)> = self.unsettled.iter().map(digest).collect();
+        digests.sort_unstable_by(|(one, a), (other, b)| one.cmp(other).then_with(|| key(a).cmp(key(b))));
+        digests.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// After a write to the database, which has everything now. Everything was committed.
+    pub(crate) fn settled(&mut self) {
+        for id in self.unsettled.drain(..) {
+            if let Some(entry) = self.entries.get_mut(id.index()) {
+                entry.unsettled = false;
+            }
+        }
+        self.unsettled_bytes = 0;
         if let Some(ordered) = &mut self.ordered {
             ordered.clear();
         }
@@ -295,11 +366,14 @@ impl Overlay {
     fn sweep(&mut self) {
         let mut room = self.cache_bytes_max / 4;
         let keep = |entry: &Entry| {
-            let clean_and_kept = entry.used && entry.cost() <= room;
-            if clean_and_kept && !entry.is_dirty() {
+            if entry.unsettled {
+                return true;
+            }
+            let kept = entry.used && entry.cost() <= room;
+            if kept {
                 room -= entry.cost();
             }
-            entry.is_dirty() || clean_and_kept
+            kept
         };
         let mut kept: Vec<bool> = self.entries.iter().rev().map(keep).collect();
         kept.reverse();
@@ -316,7 +390,8 @@ impl Overlay {
             }
         }
         let moved = |id: EntryId| *moved.get(id.index()).expect("every old id has its new one");
-        self.dirty.iter_mut().for_each(|id| *id = moved(*id));
+        let lists = self.dirty.iter_mut().chain(&mut self.unsettled);
+        lists.for_each(|id| *id = moved(*id));
         for id in self.ordered.iter_mut().flat_map(BTreeMap::values_mut) {
             *id = moved(*id);
         }
@@ -327,25 +402,27 @@ impl Overlay {
         self.entries.clear();
         self.table.clear();
         self.dirty.clear();
+        self.unsettled.clear();
         if let Some(ordered) = &mut self.ordered {
             ordered.clear();
         }
         self.bytes = 0;
         self.dirty_bytes = 0;
+        self.unsettled_bytes = 0;
     }
 
     /// Makes the order of keys, from now on kept with every write.
     pub(crate) fn order(&mut self) {
         if self.ordered.is_none() {
             let keys = self
-                .dirty
+                .unsettled
                 .iter()
                 .map(|id| (self.entry(*id).split().0.into(), *id));
             self.ordered = Some(keys.collect());
         }
     }
 
-    /// The keys written since the last commit within a range; [`Overlay::order`] comes before.
+    /// The keys that the database does not have within a range; [`Overlay::order`] comes before.
     pub(crate) fn scan(&self, range: KeyRange<'_>, direction: Direction) -> OverlayCursor<'_> {
         let ordered = self.ordered.as_ref().expect("`order` was called");
         let to = range.to.map_or(Bound::Unbounded, Bound::Excluded);
@@ -361,7 +438,7 @@ impl Overlay {
     }
 }
 
-/// A place among the keys written since the last commit.
+/// A place among the keys that the database does not have.
 pub(crate) struct OverlayCursor<'a> {
     overlay: &'a Overlay,
     ids: Option<btree_map::Range<'a, Box<[u8]>, EntryId>>,

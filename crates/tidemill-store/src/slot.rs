@@ -23,6 +23,8 @@ pub(crate) struct Slot {
     pub(crate) layer: Layer,
     // As committed.
     pub(crate) metadata: Metadata,
+    // As the database has it.
+    settled: Metadata,
     pub(crate) layout_changed: bool,
 }
 
@@ -42,11 +44,12 @@ impl Slot {
         let mut slot = Self {
             layer,
             metadata,
+            settled: metadata,
             layout_changed: false,
         };
         match Metadata::load(base.as_ref(), &spec.name)? {
             Some(found) if found.layout == metadata.layout => {
-                slot.metadata = found;
+                (slot.metadata, slot.settled) = (found, found);
                 slot.rewind();
             }
             Some(_) => {
@@ -65,6 +68,7 @@ impl Slot {
             position: None,
             ..self.metadata
         };
+        self.settled = self.metadata;
         self.space_mut().reset();
         self.rewind();
         let metadata = self.metadata.encoded();
@@ -100,12 +104,20 @@ impl Slot {
         }
     }
 
+    /// The database has everything that was committed.
+    pub(crate) fn settle(&mut self) {
+        self.settled = self.metadata;
+        self.space_mut().settled();
+    }
+
+    /// Back to what the database has.
     pub(crate) fn discard(&mut self) {
+        self.metadata = self.settled;
         self.space_mut().discard();
         self.rewind();
     }
 
-    /// Back to the stream time and sequence of the last commit.
+    /// Back to the stream time and sequence of the metadata.
     fn rewind(&mut self) {
         let Metadata {
             stream_time_ms,

@@ -24,9 +24,11 @@ pub(crate) struct Space {
     prefixes: Prefixes,
     // What the database gave for a key that the cache had no room for.
     value: Vec<u8>,
-    // Rows below the floor have expired: they are not seen, and the next commit deletes them.
+    // Rows below the floor have expired: they are not seen, and the next write to the database deletes them.
     floor: Vec<u8>,
     floor_committed: Vec<u8>,
+    // Below it the database has no rows.
+    floor_settled: Vec<u8>,
 }
 
 impl Space {
@@ -48,6 +50,7 @@ impl Space {
             value: Vec::new(),
             floor: Vec::new(),
             floor_committed: Vec::new(),
+            floor_settled: Vec::new(),
         })
     }
 
@@ -164,25 +167,24 @@ impl Space {
         }
     }
 
+    /// What makes the database have everything.
     pub(crate) fn ops(&self) -> impl Iterator<Item = WriteOp<'_>> {
         let family = self.family;
-        let expired = (self.floor != self.floor_committed).then(|| WriteOp::DeleteRange {
+        let expired = (self.floor != self.floor_settled).then(|| WriteOp::DeleteRange {
             family,
-            range: KeyRange::new(&self.floor_committed, Some(&self.floor)),
+            range: KeyRange::new(&self.floor_settled, Some(&self.floor)),
         });
         // Rows that expired after they were written are not written at all.
         let live = self
             .overlay
-            .dirty()
-            .filter(|row| row.key >= self.floor.as_slice());
-        expired.into_iter().chain(live.map(move |row| match row.value {
-            Some(value) => WriteOp::Put {
-                family,
-                key: row.key,
-                value,
-            },
-            None => WriteOp::Delete { family, key: row.key },
-        }))
+            .unsettled()
+            .filter(|(key, _)| *key >= self.floor.as_slice());
+        expired
+            .into_iter()
+            .chain(live.map(move |(key, value)| match value {
+                Some(value) => WriteOp::Put { family, key, value },
+                None => WriteOp::Delete { family, key },
+            }))
     }
 
     pub(crate) fn committed(&mut self) {
@@ -190,8 +192,24 @@ impl Space {
         self.overlay.committed();
     }
 
+    /// The database has everything now, and everything was committed.
+    pub(crate) fn settled(&mut self) {
+        self.floor_settled.clone_from(&self.floor);
+        self.overlay.settled();
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.overlay.is_settled() && self.floor == self.floor_settled
+    }
+
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.overlay.is_crowded()
+    }
+
+    /// Back to what the database has.
     pub(crate) fn discard(&mut self) {
-        self.floor.clone_from(&self.floor_committed);
+        self.floor.clone_from(&self.floor_settled);
+        self.floor_committed.clone_from(&self.floor_settled);
         self.overlay.clear();
     }
 
@@ -199,6 +217,7 @@ impl Space {
     pub(crate) fn reset(&mut self) {
         self.floor.clear();
         self.floor_committed.clear();
+        self.floor_settled.clear();
         self.overlay.clear();
     }
 }

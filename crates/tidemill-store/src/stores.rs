@@ -79,22 +79,30 @@ pub struct StoreOptions {
     /// How many bytes of rows that were read or committed each store may keep at hand. What was written since the
     /// last commit is kept whatever this says. 0 for a second set of stores that reads what another one commits.
     pub cache_bytes_max: usize,
+    /// How many commits may wait to be written to the database with a later one. What they committed is then in the
+    /// overlay and in the changelog; after a crash it comes from there. Rows that are written again and again reach
+    /// the database once. With 0 each commit is written at once.
+    pub commits_held_max: u32,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             cache_bytes_max: 32 << 20,
+            commits_held_max: 0,
         }
     }
 }
 
 /// All stores of one task.
 ///
-/// Every read sees every write; the database sees the writes at [`commit`](Self::commit), all or none.
+/// Every read sees every write; the database sees the writes at [`commit`](Self::commit), all or none, or with those of
+/// a later commit.
 pub struct StateStores {
     base: Arc<dyn ByteStore>,
     slots: Vec<Slot>,
+    commits_held: u32,
+    commits_held_max: u32,
 }
 
 impl StateStores {
@@ -114,7 +122,12 @@ impl StateStores {
         for spec in specs {
             slots.push(Slot::open(&base, spec, options)?);
         }
-        Ok(Self { base, slots })
+        Ok(Self {
+            base,
+            slots,
+            commits_held: 0,
+            commits_held_max: options.commits_held_max,
+        })
     }
 
     /// The number of stores.
@@ -239,8 +252,9 @@ impl StateStores {
         }
     }
 
-    /// Writes everything since the last commit to the database in one atomic write, together with the changelog
-    /// positions the stores then stand at. A store without a position here keeps the one it has.
+    /// Makes everything since the last commit stand, together with the changelog positions the stores then stand at:
+    /// in one atomic write to the database, at once or, up to [`StoreOptions::commits_held_max`], with a later commit.
+    /// A store without a position here keeps the one it has, and is never held: no changelog could bring it back.
     ///
     /// # Errors
     /// When the database cannot be written; then nothing is, and everything is still to commit.
@@ -252,15 +266,53 @@ impl StateStores {
                 .expect("a store's id is that of one of the task's stores");
             metadata.position = Some(*position);
         }
-        self.write(None, &metadata)?;
+        let held = self.may_hold(positions);
+        if !held {
+            self.write(None, &metadata)?;
+        }
         for (slot, metadata) in self.slots.iter_mut().zip(metadata) {
             slot.committed(metadata);
+        }
+        if held {
+            self.commits_held += 1;
+        } else {
+            self.settled();
         }
         Ok(())
     }
 
-    /// Forgets everything written since the last commit, as after an aborted transaction.
+    fn may_hold(&self, positions: &[(StoreId, ChangelogPosition)]) -> bool {
+        self.commits_held < self.commits_held_max
+            && self.slots.iter().enumerate().all(|(place, slot)| {
+                let space = slot.space();
+                let followed = positions.iter().any(|(id, _)| id.0 == place);
+                space.is_settled() || (followed && !space.is_crowded())
+            })
+    }
+
+    /// Writes the commits that wait, if any. When something was written since the last one, the next commit does that.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then they still wait.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.commits_held == 0 || self.is_dirty() {
+            return Ok(());
+        }
+        let metadata: Vec<Metadata> = self.slots.iter().map(|slot| slot.metadata).collect();
+        self.write(None, &metadata)?;
+        self.settled();
+        Ok(())
+    }
+
+    fn settled(&mut self) {
+        self.commits_held = 0;
+        self.slots.iter_mut().for_each(Slot::settle);
+    }
+
+    /// Forgets everything since the last commit that the database has, as after an aborted transaction. Where commits
+    /// were held, they go too: [`position`](Self::position) says from where the changelog brings them back.
     pub fn discard(&mut self) {
+        self.commits_held = 0;
         self.slots.iter_mut().for_each(Slot::discard);
     }
 
@@ -282,6 +334,7 @@ impl StateStores {
             !self.is_dirty(),
             "a store is restored before anything is written to it"
         );
+        self.settle()?;
         let slot = self.slot_mut(id);
         // What the cache knows of these keys is about to be wrong.
         slot.discard();
@@ -300,7 +353,11 @@ impl StateStores {
         }
         let written = restored.and_then(|()| self.write(Some((family, &rows)), &all));
         match written {
-            Ok(()) => self.slot_mut(id).committed(metadata),
+            Ok(()) => {
+                let slot = self.slot_mut(id);
+                slot.committed(metadata);
+                slot.settle();
+            }
             Err(_) => self.slot_mut(id).discard(),
         }
         written

@@ -5,6 +5,7 @@
 //! offset, asked for afterwards, covers everything that belongs to those offsets.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tidemill_client::{Committed, Member, Start, TopicPartition, Transport, TransportError};
 use tidemill_data::Timestamp;
@@ -16,6 +17,9 @@ use crate::config::Reset;
 use crate::error::RunError;
 use crate::live_task::{Input, LiveTask, task_error};
 use crate::restore::Extent;
+
+/// How long commits may wait to be written to the database: so much more is restored after a crash.
+const HELD_MAX: Duration = Duration::from_secs(1);
 
 /// What the group has said of this member, as far as it was acted upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +150,10 @@ impl Worker {
         let cache_bytes_all = config.cache_bytes_max.unwrap_or_else(|| databases.cache_bytes());
         let cache_bytes_max = cache_bytes_all / all_stores.max(1);
         let task_config = TaskConfig {
-            stores: StoreOptions { cache_bytes_max },
+            stores: StoreOptions {
+                cache_bytes_max,
+                commits_held_max: commits_held_max(config.commit_interval),
+            },
         };
         let task =
             Task::new(topology.clone(), id, database, &task_config, now).map_err(|e| task_error(id, e))?;
@@ -215,6 +222,12 @@ impl Worker {
             }
         }
     }
+}
+
+/// So many commits that a store's database is at most [`HELD_MAX`] behind its changelog.
+fn commits_held_max(commit_interval: Duration) -> u32 {
+    let held = HELD_MAX.as_millis() / commit_interval.as_millis().max(1);
+    u32::try_from(held).unwrap_or(u32::MAX)
 }
 
 fn extents(transport: &dyn Transport, at: &[TopicPartition]) -> Result<Vec<(i64, i64)>, RunError> {

@@ -1,6 +1,9 @@
 //! One commit over all tasks: outputs and changelogs written and acknowledged, then offsets, then each overlay in one
 //! write to its database.
 //!
+//! The last step may wait a while, so that rows that change all the time reach the database once a second and not with
+//! each commit: the changelog has them.
+//!
 //! A crash between any two of these repeats records and loses none. Under exactly-once the first two are one
 //! transaction; a crash before the third is mended by the changelog, which the store follows from where it stands.
 
@@ -38,6 +41,7 @@ impl Worker {
 
     pub(super) fn commit(&mut self, now: Timestamp) -> Result<(), Setback> {
         self.last_commit = now;
+        self.settle_idle()?;
         let changed = self.tasks.values().any(|live| live.task.needs_commit());
         if !changed && !self.sender.producer.is_open() {
             return Ok(());
@@ -92,6 +96,16 @@ impl Worker {
         Ok(covered)
     }
 
+    /// Writes the commits that are held of tasks that have nothing new: no later commit would soon take them along.
+    fn settle_idle(&mut self) -> Result<(), RunError> {
+        for (id, live) in &mut self.tasks {
+            if !live.task.needs_commit() {
+                live.task.settle().map_err(|e| task_error(*id, e))?;
+            }
+        }
+        Ok(())
+    }
+
     fn not_committed(&mut self, error: CommitError) -> Result<(), RunError> {
         match error {
             CommitError::Fenced(reason) => {
@@ -121,7 +135,7 @@ impl Worker {
         match self.commit(now) {
             Ok(()) => {
                 self.settle(now);
-                Ok(())
+                self.settle_idle()
             }
             Err(Setback::StartOver(error)) => {
                 tracing::warn!("{}: {error}; the last commit is not made", self.post.name);

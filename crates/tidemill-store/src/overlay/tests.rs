@@ -60,6 +60,7 @@ fn without_room_nothing_but_what_is_dirty_is_kept() {
     assert_eq!(get(&mut overlay, b"read"), None);
     write(&mut overlay, b"k", Some(b"v"));
     overlay.committed();
+    overlay.settled();
     assert_eq!(get(&mut overlay, b"k"), None);
     assert_eq!(overlay.bytes(), 0);
 }
@@ -72,6 +73,8 @@ fn a_full_cache_keeps_what_was_used_last() {
         write(&mut overlay, &i.to_be_bytes(), Some(b"1234"));
     }
     overlay.committed();
+    assert_eq!(overlay.entries.len(), 150, "the database does not have them yet");
+    overlay.settled();
     assert!(overlay.bytes() <= room / 4, "{} of {room}", overlay.bytes());
     assert!(get(&mut overlay, &149_u32.to_be_bytes()).is_some());
     assert!(get(&mut overlay, &0_u32.to_be_bytes()).is_none());
@@ -150,4 +153,44 @@ fn rows_still_to_commit_leave_no_room_for_the_cache() {
     overlay.remember(b"read", Some(b"v"));
     assert_eq!(get(&mut overlay, b"read"), None);
     assert_eq!(dirty(&overlay).len(), 10);
+}
+
+#[test]
+fn what_the_database_lacks_comes_in_the_order_of_keys_and_once() {
+    let mut overlay = Overlay::new(1 << 20);
+    // Keys that differ before, within and after the eight bytes behind what they have in common, one of them all of that.
+    let keys: [&[u8]; 6] = [
+        b"user-",
+        b"user-1",
+        b"user-1\0",
+        b"user-123456789",
+        b"user-12345678a",
+        b"user-2",
+    ];
+    for key in [keys[3], keys[5], keys[0], keys[4], keys[2], keys[1]] {
+        write(&mut overlay, key, Some(b"1"));
+    }
+    overlay.committed();
+    write(&mut overlay, keys[4], None);
+    write(&mut overlay, keys[0], Some(b"2"));
+    let expected: Vec<_> = keys
+        .iter()
+        .map(|key| match *key {
+            b"user-" => (b"user-".to_vec(), Some(b"2".to_vec())),
+            b"user-12345678a" => (key.to_vec(), None),
+            key => (key.to_vec(), Some(b"1".to_vec())),
+        })
+        .collect();
+    let lacking = |overlay: &Overlay| -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let rows = overlay.unsettled();
+        rows.map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)))
+            .collect()
+    };
+    assert_eq!(lacking(&overlay), expected);
+    overlay.order();
+    assert_eq!(lacking(&overlay), expected, "also where the order is kept");
+    overlay.committed();
+    overlay.settled();
+    assert_eq!(lacking(&overlay), []);
+    assert_eq!(get(&mut overlay, keys[4]), Some(None));
 }

@@ -122,6 +122,56 @@ fn the_row_in_the_database_has_the_timestamp_in_front() {
 }
 
 #[test]
+fn a_held_commit_reaches_the_database_with_a_later_one_or_when_asked() {
+    let base = memory();
+    let options = StoreOptions {
+        commits_held_max: 2,
+        ..StoreOptions::default()
+    };
+    let specs = [
+        StoreSpec::new("a", StoreKind::KeyValue),
+        StoreSpec::new("b", StoreKind::KeyValue),
+    ];
+    let mut stores = StateStores::open(Arc::clone(&base) as Arc<dyn ByteStore>, &specs, &options).unwrap();
+    let in_database = || {
+        open(&base, &[StoreKind::KeyValue; 2])
+            .position(A)
+            .map(|p| p.next_offset)
+    };
+    let commit = |stores: &mut StateStores, at| {
+        stores.key_value(A).put(b"k", &[at], AT);
+        stores.commit(&[(A, position(at.into()))]).unwrap();
+        assert!(!stores.is_dirty());
+        assert_eq!(stores.position(A), Some(position(at.into())));
+        assert_eq!(stores.key_value(A).get(b"k").unwrap(), Some(&[at][..]));
+    };
+    let seen: Vec<_> = (1..=4)
+        .map(|at| {
+            commit(&mut stores, at);
+            in_database()
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [None, None, Some(3), Some(3)],
+        "two are held, the third brings all"
+    );
+    stores.settle().unwrap();
+    assert_eq!(in_database(), Some(4));
+
+    // A store that no changelog follows is never held, nor is then anything else.
+    stores.key_value(B).put(b"k", b"v", AT);
+    commit(&mut stores, 5);
+    assert_eq!(in_database(), Some(5));
+
+    // Discarding goes back to what the database has, and says from where the changelog goes on.
+    commit(&mut stores, 6);
+    stores.discard();
+    assert_eq!(stores.position(A), Some(position(5)));
+    assert_eq!(stores.key_value(A).get(b"k").unwrap(), Some(&[5][..]));
+}
+
+#[test]
 fn discarding_goes_back_to_the_last_commit() {
     let mut stores = open(&memory(), &[StoreKind::KeyValue]);
     stores.key_value(A).put(b"k", b"kept", AT);
@@ -236,6 +286,7 @@ enum Step {
     Prefetch(Vec<u8>),
     Scan(u8, u8, bool),
     Commit,
+    Settle,
     Discard,
     Reopen,
 }
@@ -248,6 +299,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(0..20_u8, 0..6).prop_map(Step::Prefetch),
         3 => (0..20_u8, 0..20_u8, any::<bool>()).prop_map(|(a, b, back)| Step::Scan(a, b, back)),
         2 => Just(Step::Commit),
+        1 => Just(Step::Settle),
         1 => Just(Step::Discard),
         1 => Just(Step::Reopen),
     ]
@@ -255,12 +307,18 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     // Against a plain map: point reads, scans in both directions and prefetching see every write, whatever was
-    // committed, discarded or cached in between; with no, little and much room for the cache.
+    // committed, held, discarded or cached in between; with no, little and much room for the cache. What the database
+    // does not have of the last commit comes back from the changelog.
     #[test]
-    fn a_store_is_a_map(steps in prop::collection::vec(step(), 1..80), room in prop_oneof![Just(0_usize), Just(1_000), Just(1 << 20)]) {
+    fn a_store_is_a_map(
+        steps in prop::collection::vec(step(), 1..80),
+        room in prop_oneof![Just(0_usize), Just(1_000), Just(1 << 20)],
+        commits_held_max in 0..4_u32,
+    ) {
         let base: Arc<dyn ByteStore> = Arc::new(MemoryByteStore::new(&["a"]));
         let specs = [StoreSpec::new("a", StoreKind::KeyValue)];
-        let options = StoreOptions { cache_bytes_max: room };
+        let options = StoreOptions { cache_bytes_max: room, commits_held_max };
+        let mut log: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
         let mut stores = StateStores::open(Arc::clone(&base), &specs, &options).unwrap();
         let (mut now, mut committed) = (BTreeMap::new(), BTreeMap::new());
         for step in steps {
@@ -298,18 +356,40 @@ proptest! {
                     prop_assert_eq!(seen, expected);
                 }
                 Step::Commit => {
-                    stores.commit(&[]).unwrap();
+                    log.extend(changelog(&stores).into_iter().map(|(_, key, value, _)| (key, value)));
+                    stores.commit(&[(A, position(log.len() as i64))]).unwrap();
                     committed = now.clone();
                 }
+                Step::Settle => stores.settle().unwrap(),
                 Step::Discard => {
                     stores.discard();
+                    follow(&mut stores, &log);
                     now = committed.clone();
                 }
                 Step::Reopen => {
                     stores = StateStores::open(Arc::clone(&base), &specs, &options).unwrap();
+                    follow(&mut stores, &log);
                     now = committed.clone();
                 }
             }
         }
     }
+}
+
+/// Restores the store from where it stands to the end of its changelog.
+fn follow(stores: &mut StateStores, log: &[(Vec<u8>, Option<Vec<u8>>)]) {
+    let from = stores
+        .position(A)
+        .map_or(0, |position| position.next_offset as usize);
+    let headers = Headers::new();
+    let records: Vec<ChangelogRecord<'_>> = log[from..]
+        .iter()
+        .map(|(key, value)| ChangelogRecord {
+            key,
+            value: value.as_deref(),
+            timestamp: AT,
+            headers: &headers,
+        })
+        .collect();
+    stores.restore(A, &records, position(log.len() as i64)).unwrap();
 }

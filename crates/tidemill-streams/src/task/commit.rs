@@ -72,7 +72,8 @@ impl Task {
         resumed
     }
 
-    /// Makes the state durable, in one atomic write, together with the changelog positions it now corresponds to.
+    /// Makes the state stand, together with the changelog positions it now corresponds to: in one atomic write to the
+    /// database, or with a later one where the stores may hold commits.
     ///
     /// # Errors
     /// When the database cannot be written; then nothing is.
@@ -87,7 +88,16 @@ impl Task {
         Ok(())
     }
 
-    /// Forgets everything since the last commit that is not in the database, as after an aborted transaction.
+    /// Writes what the stores hold of earlier commits, before the task is closed: what is not written comes back from
+    /// the changelog.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn settle(&mut self) -> Result<(), TaskError> {
+        Ok(self.ctx.stores.settle()?)
+    }
+
+    /// Forgets everything that is not in the database, as after an aborted transaction.
     pub fn discard(&mut self) {
         self.ctx.stores.discard();
         self.ctx.clocks.clone_from(&self.committed_clocks);
