@@ -1,7 +1,7 @@
 //! Kafka's small text files: a version, a count, and a line for each entry.
 //!
 //! ```text
-//! recovery-point-offset-checkpoint, log-start-offset-checkpoint  (per log directory)
+//! recovery-point-offset-checkpoint, log-start-offset-checkpoint, cleaner-offset-checkpoint  (per log directory)
 //!     0 \n count \n <topic> <partition> <offset> \n ...
 //! leader-epoch-checkpoint (per partition)
 //!     0 \n count \n <epoch> <start offset> \n ...
@@ -18,6 +18,8 @@ use crate::types::{Offset, TopicPartition};
 pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// The first offset of each partition.
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// The offset up to which each partition is compacted.
+pub(crate) const COMPACTED: &str = "cleaner-offset-checkpoint";
 
 /// Reads the lines of a checkpoint through `entry`; `None` when the file is missing or not a checkpoint.
 pub(crate) fn read<T>(

@@ -1,7 +1,7 @@
 //! The settings of one log, under Kafka's names.
 
 /// What a topic's settings mean for its partitions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment that would grow beyond this is sealed first.
     pub segment_bytes: u32,
@@ -29,6 +29,14 @@ pub struct LogConfig {
     pub timestamp_after_max_ms: i64,
     /// `cleanup.policy`.
     pub cleanup_policy: CleanupPolicy,
+    /// `min.cleanable.dirty.ratio`: the share of bytes that were never compacted from which a log is.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: younger records are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: a log with older records that were not compacted is, whatever their share.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long compaction keeps a tombstone, or the marker of a transaction without records.
+    pub delete_retention_ms: i64,
     /// `producer.id.expiration.ms`: a producer idle for longer is forgotten.
     pub producer_id_expiration_ms: i64,
 }
@@ -51,7 +59,21 @@ impl Default for LogConfig {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: HOUR_MS,
             cleanup_policy: CleanupPolicy::Delete,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * HOUR_MS,
             producer_id_expiration_ms: 24 * HOUR_MS,
+        }
+    }
+}
+
+impl LogConfig {
+    /// The age at which a segment is sealed: only what is sealed can be compacted.
+    pub(crate) fn segment_age_ms_max(&self) -> i64 {
+        match self.cleanup_policy.compacts() {
+            true => self.segment_ms.min(self.max_compaction_lag_ms),
+            false => self.segment_ms,
         }
     }
 }

@@ -11,8 +11,9 @@ use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::batch::BatchHeader;
 use crate::disk::{Disk, DiskError, DiskFile};
-use crate::types::Timestamp;
+use crate::types::{Offset, Timestamp};
 
 /// Entries that wait in memory before they are written: one page.
 const UNWRITTEN_BYTES_MAX: usize = 4096;
@@ -121,6 +122,25 @@ impl<E: Entry> Index<E> {
         })
     }
 
+    /// The index whose file is `file` and will be at `path`.
+    pub(crate) fn in_open_file(path: PathBuf, file: Arc<dyn DiskFile>, count: usize) -> Self {
+        let file = Some(file);
+        Self {
+            path,
+            entries: Entries::InFile { count, file },
+        }
+    }
+
+    /// Opens the file of a sealed segment's index, so that it is readable whatever becomes of its name.
+    pub(crate) fn hold_open(&mut self, disk: &dyn Disk) -> Result<(), DiskError> {
+        if let Entries::InFile { file, .. } = &mut self.entries
+            && file.is_none()
+        {
+            *file = Some(disk.open(&self.path)?);
+        }
+        Ok(())
+    }
+
     /// The index with these entries, whatever was in its file.
     pub(crate) fn rebuilt(disk: &dyn Disk, path: PathBuf, entries: Vec<E>) -> Result<Self, DiskError> {
         let mut index = Self::create(disk, path)?;
@@ -219,6 +239,69 @@ impl<E: Entry> Index<E> {
         }
         self.last_where(disk, |_| true)
     }
+}
+
+/// The entries of both indexes of one segment, made batch by batch as appending would have made them.
+#[derive(Debug)]
+pub(crate) struct IndexBuilder {
+    base: Offset,
+    interval_bytes: u32,
+    pub(crate) offsets: Vec<OffsetEntry>,
+    pub(crate) times: Vec<TimeEntry>,
+    pub(crate) max_timestamp: Timestamp,
+    /// The last offset of the batch that made the largest timestamp.
+    pub(crate) max_timestamp_offset: Offset,
+    pub(crate) bytes_since_entry: u64,
+}
+
+impl IndexBuilder {
+    /// No entries yet, for the segment that starts at `base`.
+    pub(crate) fn new(base: Offset, interval_bytes: u32) -> Self {
+        Self {
+            base,
+            interval_bytes,
+            offsets: Vec::new(),
+            times: Vec::new(),
+            max_timestamp: Timestamp::NONE,
+            max_timestamp_offset: base,
+            bytes_since_entry: 0,
+        }
+    }
+
+    /// Takes in the batch at `position`.
+    pub(crate) fn note(&mut self, header: &BatchHeader, position: u64) {
+        if header.max_timestamp > self.max_timestamp {
+            self.max_timestamp = header.max_timestamp;
+            self.max_timestamp_offset = header.last_offset();
+        }
+        let due = self.bytes_since_entry > u64::from(self.interval_bytes);
+        if let Some(position) = u32::try_from(position).ok().filter(|_| due) {
+            let relative_offset = relative(self.base, header.last_offset());
+            self.offsets.push(OffsetEntry {
+                relative_offset,
+                position,
+            });
+            self.bytes_since_entry = 0;
+            self.note_max_timestamp();
+        }
+        self.bytes_since_entry += header.size as u64;
+    }
+
+    /// Adds the largest timestamp so far, unless it is there: also the last thing before the segment is sealed.
+    pub(crate) fn note_max_timestamp(&mut self) {
+        if self.times.last().map_or(Timestamp::NONE, |last| last.timestamp) < self.max_timestamp {
+            let relative_offset = relative(self.base, self.max_timestamp_offset);
+            self.times.push(TimeEntry {
+                timestamp: self.max_timestamp,
+                relative_offset,
+            });
+        }
+    }
+}
+
+/// `offset` as indexes keep it.
+pub(crate) fn relative(base: Offset, offset: Offset) -> u32 {
+    u32::try_from(offset.since(base)).expect("a segment is sealed before its offsets pass 31 bits")
 }
 
 fn search_file<E: Entry>(

@@ -26,6 +26,7 @@
 
 mod batch;
 mod checkpoint;
+mod compaction;
 mod config;
 mod damage;
 mod disk;
@@ -43,6 +44,7 @@ mod transactions;
 mod types;
 mod validation;
 
+pub use compaction::{CompactError, Compacted, CompactionLimits};
 pub use config::{CleanupPolicy, LogConfig, TimestampType};
 pub use damage::Damage;
 pub use disk::{DirEntry, Disk, DiskError, DiskFile, FileDisk, FileLock, MemoryDisk};

@@ -19,6 +19,7 @@ use crate::transactions::Transactions;
 use crate::types::{LeaderEpoch, Offset, ProducerId, Timestamp, TopicPartition};
 
 mod append;
+mod compact;
 mod read;
 mod retention;
 mod sync;
@@ -95,6 +96,8 @@ pub struct OpenOptions {
     pub recovery_point: Offset,
     /// The first offset readers may see, if records were deleted up to it.
     pub log_start: Offset,
+    /// Up to where the log is known to be compacted.
+    pub compacted_to: Offset,
     /// What tails of all logs may hold.
     pub tail_budget: Arc<TailBudget>,
 }
@@ -108,6 +111,7 @@ impl OpenOptions {
             shutdown: Shutdown::Unclean,
             recovery_point: Offset(0),
             log_start: Offset(0),
+            compacted_to: Offset(0),
             tail_budget: Arc::new(TailBudget::new(1 << 20)),
         }
     }
@@ -141,6 +145,14 @@ pub struct Log {
     tail: TailCache,
     // Taken for a whole sync, so that those who wait find their work done by it.
     syncing: Mutex<()>,
+    // Held by whoever replaces or deletes segments' files, before `writer` where both are.
+    replacing: Mutex<()>,
+    // Held for a whole compaction: there is one at a time.
+    compacting: Mutex<()>,
+    // Set when the log ends, or a batch was found that cannot be compacted: no compaction begins or goes on.
+    compaction_ended: AtomicBool,
+    // Everything below has been compacted, unless it lies below the log's start.
+    compacted_to: AtomicI64,
     // Whether names in the directory have changed since it was synced.
     dir_changed: AtomicBool,
     condition: AtomicU8,
@@ -200,6 +212,10 @@ impl Log {
             epochs: Mutex::new(loaded.epochs),
             tail: TailCache::new(options.tail_budget),
             syncing: Mutex::new(()),
+            replacing: Mutex::new(()),
+            compacting: Mutex::new(()),
+            compaction_ended: AtomicBool::new(false),
+            compacted_to: AtomicI64::new(options.compacted_to.min(loaded.log_end).0),
             dir_changed: AtomicBool::new(loaded.changed_names),
             condition: AtomicU8::new(OPEN),
         };
@@ -245,6 +261,11 @@ impl Log {
     /// The offset up to which records are known to be durable.
     pub fn recovery_point(&self) -> Offset {
         Offset(self.recovery_point.load(Ordering::Acquire))
+    }
+
+    /// The offset up to which the log has been compacted.
+    pub fn compacted_to(&self) -> Offset {
+        Offset(self.compacted_to.load(Ordering::Acquire))
     }
 
     /// Moves the high watermark to `to`, or to the log's end if that comes first; never back. Says whether it moved.

@@ -4,18 +4,18 @@
 //! <log dir>/.lock                            held while the broker runs
 //!           .kafka_cleanshutdown             there after a clean stop, gone while the broker runs
 //!           meta.properties                  whose directory this is
-//!           recovery-point-offset-checkpoint, log-start-offset-checkpoint
+//!           recovery-point-offset-checkpoint, log-start-offset-checkpoint, cleaner-offset-checkpoint
 //!           <topic>-<partition>/             a log
 //!           <topic>-<partition>.<id>-delete/ a log on its way out
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use uuid::Uuid;
 
-use crate::checkpoint::{self, LOG_STARTS, RECOVERY_POINTS};
+use crate::checkpoint::{self, COMPACTED, LOG_STARTS, RECOVERY_POINTS};
 use crate::config::LogConfig;
 use crate::disk::{self, DirEntry, Disk, DiskError, FileLock};
 use crate::log::{FlushError, Log, OpenError, OpenOptions, Shutdown};
@@ -24,6 +24,7 @@ use crate::recovery::RecoveryReport;
 use crate::tail_cache::TailBudget;
 use crate::types::{Offset, Timestamp, TopicPartition};
 
+mod compact;
 mod meta_properties;
 mod parallel;
 
@@ -69,6 +70,8 @@ pub struct LogDirs {
     // How many partitions each directory has. Held for making, deleting and checkpointing as a whole: two of them at
     // once would choose, or write down, the wrong partitions.
     populations: Mutex<Vec<usize>>,
+    // Guards the set of logs that are compacted right now, each by one thread.
+    compacting: Mutex<HashSet<TopicPartition>>,
     // Guards the list of directories whose logs are deleted, renamed already, and still take room.
     leftovers: Mutex<Vec<PathBuf>>,
 }
@@ -148,6 +151,7 @@ impl LogDirs {
                 tail_budget,
                 logs,
                 populations: Mutex::new(populations),
+                compacting: Mutex::default(),
                 leftovers: Mutex::default(),
             },
             reports,
@@ -328,8 +332,23 @@ impl LogDirs {
                 .filter(|(_, start)| *start > Offset(0))
                 .collect();
             checkpoint::write_offsets(&*self.disk, &dir.path.join(LOG_STARTS), &starts)?;
+            self.write_compacted(dir, &logs)?;
         }
         Ok(())
+    }
+
+    fn write_compacted(&self, dir: &LogDir, logs: &[Arc<Log>]) -> Result<(), DiskError> {
+        let here = logs.iter().filter(|log| log.dir().parent() == Some(&dir.path));
+        let compacted: BTreeMap<_, _> = here
+            .map(|log| (log.topic_partition().clone(), log.compacted_to()))
+            .filter(|(_, to)| *to > Offset(0))
+            .collect();
+        let path = dir.path.join(COMPACTED);
+        // Most brokers compact nothing, and need no such file.
+        if compacted.is_empty() && self.disk.open(&path).is_err() {
+            return Ok(());
+        }
+        checkpoint::write_offsets(&*self.disk, &path, &compacted)
     }
 
     /// The directory that a log lies in, by its place in the list.
@@ -390,6 +409,7 @@ fn partitions_in(
 ) -> Result<Vec<OpenOptions>, DiskError> {
     let points = checkpoint::read_offsets(disk, &dir.join(RECOVERY_POINTS))?;
     let starts = checkpoint::read_offsets(disk, &dir.join(LOG_STARTS))?;
+    let compacted = checkpoint::read_offsets(disk, &dir.join(COMPACTED))?;
     let shutdown = match disk.remove(&dir.join(CLEAN_SHUTDOWN)) {
         Ok(()) => {
             // Before anything is written: a crash must not bring the mark back.
@@ -416,6 +436,7 @@ fn partitions_in(
             shutdown,
             recovery_point: offset(&points),
             log_start: offset(&starts),
+            compacted_to: offset(&compacted),
             tail_budget: Arc::clone(tail_budget),
             topic_partition,
         });

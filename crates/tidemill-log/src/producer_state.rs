@@ -11,6 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::batch::{BatchHeader, Producer};
+use crate::compaction::LastWritten;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 /// The batches a producer may have in flight, so the ones that may come again.
@@ -339,6 +340,18 @@ impl ProducerState {
         self.producers.retain(|_, entry| {
             entry.open_transaction.is_some() || now.since(entry.last_timestamp) < idle_ms_max
         });
+    }
+
+    /// The last thing each producer wrote, as compaction must keep it.
+    pub(crate) fn last_written(&self) -> HashMap<ProducerId, LastWritten> {
+        let last = self.producers.iter().map(|(id, entry)| {
+            let last = LastWritten {
+                epoch: entry.epoch,
+                data: entry.batches.back().map(|batch| batch.last_offset),
+            };
+            (*id, last)
+        });
+        last.collect()
     }
 
     /// The open transactions, as opening a log needs them.

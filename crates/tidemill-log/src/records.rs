@@ -7,7 +7,7 @@ use crate::types::{Offset, Timestamp};
 use crate::validation::InvalidBatch;
 
 /// The most a batch may grow when decompressed here: as much as a request may have.
-const UNCOMPRESSED_BYTES_MAX: usize = 100 << 20;
+pub(crate) const UNCOMPRESSED_BYTES_MAX: usize = 100 << 20;
 
 const CONTROL_ABORT: i16 = 0;
 const CONTROL_COMMIT: i16 = 1;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tidemill_protocol::batch::BatchError;
 
+use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::damage::{self, Damage};
 use crate::disk::{self, DirEntry, Disk, DiskError};
@@ -111,6 +112,7 @@ pub(crate) fn load(
     now: Timestamp,
 ) -> Result<Loaded, DiskError> {
     disk.create_dir(dir)?;
+    let interrupted = swap::recover(&**disk, dir)?;
     let context = Context {
         disk,
         dir,
@@ -122,7 +124,7 @@ pub(crate) fn load(
     let mut report = RecoveryReport::default();
     let (mut segments, mut tail, mut log_end) = context.open_segments(&files, &mut report)?;
     // What was checked got new index files, and a damage may have got its own.
-    let mut changed_names = report.checked_segments > 0;
+    let mut changed_names = interrupted || report.checked_segments > 0;
     if segments.is_empty() || log_end < options.log_start {
         changed_names = true;
         // Nothing is left of what readers could see: begin where they expect the log to be.
@@ -296,7 +298,7 @@ impl Context<'_> {
             next_base,
             durable: self.options.recovery_point,
             index_interval_bytes: self.config.index_interval_bytes,
-            may_have_gaps: self.config.cleanup_policy.compacts(),
+            may_have_gaps: self.config.cleanup_policy.compacts() || base < self.options.compacted_to,
         };
         let verified: Verified = verify::verify(&*data, &checking)?;
         if let Some(fault) = verified.torn {

@@ -10,7 +10,7 @@ use crate::batch::{BatchHeader, HEADER_LEN};
 use crate::config::LogConfig;
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskError, DiskFile};
-use crate::index::{Index, OffsetEntry, TimeEntry};
+use crate::index::{Index, OffsetEntry, TimeEntry, relative};
 use crate::types::{Offset, Timestamp};
 
 /// How much a look for a header reads: enough for many small batches, little beside one large one.
@@ -90,12 +90,7 @@ impl Segment {
             times,
             damages: Vec::new(),
         };
-        let segment = Self::found(disk, dir, found);
-        segment
-            .data
-            .set(data)
-            .expect("a segment just made has no file yet");
-        Ok(segment)
+        Ok(Self::in_open_file(disk, dir, data, found))
     }
 
     /// A segment found on disk.
@@ -179,6 +174,10 @@ impl Segment {
     /// Where to start to look for `offset`: at or before the batch that contains it, never behind a damage that
     /// lies between.
     pub(crate) fn position_before(&self, offset: Offset) -> Result<u64, DiskError> {
+        // Where compaction left nothing before, a reader comes with an offset of an earlier segment.
+        if offset <= self.base_offset {
+            return Ok(0);
+        }
         let relative = u32::try_from(offset.since(self.base_offset)).unwrap_or(u32::MAX);
         let entry = lock(&self.offsets).last_where(&*self.disk, |e| e.relative_offset <= relative)?;
         let indexed = entry.map_or(0, |e| u64::from(e.position));
@@ -245,6 +244,35 @@ impl Segment {
             self.disk.open(&self.path(suffix))?.sync()?;
         }
         Ok(())
+    }
+
+    /// How many entries the offset index has.
+    pub(crate) fn index_entries(&self) -> usize {
+        lock(&self.offsets).len()
+    }
+
+    /// Opens everything that is otherwise opened by name when it is needed: the names are about to belong to another
+    /// segment, and readers may have this one.
+    pub(crate) fn hold_open(&self) -> Result<(), DiskError> {
+        self.data()?;
+        self.max_timestamp()?;
+        lock(&self.offsets).hold_open(&*self.disk)?;
+        lock(&self.times).hold_open(&*self.disk)
+    }
+
+    /// A segment whose data file is open, and not under its own name yet.
+    pub(crate) fn in_open_file(
+        disk: &Arc<dyn Disk>,
+        dir: &Arc<Path>,
+        data: Arc<dyn DiskFile>,
+        found: Found,
+    ) -> Self {
+        let segment = Self::found(disk, dir, found);
+        segment
+            .data
+            .set(data)
+            .expect("a segment just made has no file yet");
+        segment
     }
 
     /// Removes the files, data first: what a crash leaves is then indexes without a segment, which opening removes.
@@ -367,7 +395,7 @@ impl Active {
             Some(first) if batch > Timestamp::NONE => batch.since(first),
             _ => now.since(self.created),
         };
-        self.segment.size() > 0 && age > config.segment_ms
+        self.segment.size() > 0 && age > config.segment_age_ms_max()
     }
 
     /// Writes `parts`, the bytes of `batches`, behind what is there, and publishes them. After an error nothing is
@@ -479,11 +507,6 @@ pub(crate) enum AppendFailure {
     Undone(DiskError),
     /// The file may hold part of what was written.
     Torn(DiskError),
-}
-
-/// `offset` as indexes keep it.
-pub(crate) fn relative(base: Offset, offset: Offset) -> u32 {
-    u32::try_from(offset.since(base)).expect("a segment is sealed before its offsets pass 31 bits")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -113,6 +113,15 @@ impl TailCache {
         }
     }
 
+    /// Lets go of batches that end before `end`.
+    pub(crate) fn forget_before(&self, end: Offset) {
+        let mut batches = self.lock();
+        while batches.front().is_some_and(|oldest| oldest.last_offset < end) {
+            let Some(oldest) = batches.pop_front() else { return };
+            self.give_back(oldest.cost());
+        }
+    }
+
     /// Lets go of everything.
     pub(crate) fn clear(&self) {
         let mut batches = self.lock();

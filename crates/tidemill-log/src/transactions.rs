@@ -104,6 +104,16 @@ impl Transactions {
         self.aborted.iter().filter(touches).copied().collect()
     }
 
+    /// All aborted transactions that are known.
+    pub(crate) fn aborted(&self) -> Vec<AbortedTransaction> {
+        self.aborted.clone()
+    }
+
+    /// Forgets aborted transactions whose markers are gone.
+    pub(crate) fn forget_markers(&mut self, markers: &[Offset]) {
+        self.aborted.retain(|txn| !markers.contains(&txn.last_offset));
+    }
+
     /// Forgets what ended before `start`.
     pub(crate) fn forget_before(&mut self, start: Offset) {
         self.aborted.retain(|txn| txn.last_offset >= start);

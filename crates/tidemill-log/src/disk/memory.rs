@@ -55,6 +55,8 @@ struct Faults {
     fail_write: Option<u64>,
     tear_write: Option<(u64, usize)>,
     fail_sync: Option<u64>,
+    // Calls that change something until none does any more.
+    halt: Option<u64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,6 +83,17 @@ impl MemoryDisk {
     /// Makes the `nth` sync from now fail, of a file or of a directory.
     pub fn fail_sync(&self, nth: u64) {
         lock(&self.shared.faults).fail_sync = Some(nth);
+    }
+
+    /// Lets `changes` more calls change something and fails all that come after, as if the process ended there. A call
+    /// changes something when it creates, writes, cuts, syncs, renames or removes.
+    pub fn halt_after(&self, changes: u64) {
+        lock(&self.shared.faults).halt = Some(changes);
+    }
+
+    /// Whether calls fail since [`MemoryDisk::halt_after`].
+    pub fn is_halted(&self) -> bool {
+        lock(&self.shared.faults).halt == Some(0)
     }
 
     /// The disk as a power cut leaves it: content and names that were not synced are gone. Handles to this disk stay
@@ -205,6 +218,18 @@ impl Bytes {
 }
 
 impl Faults {
+    /// Counts a call that changes something, or fails it.
+    fn change(&mut self, operation: &'static str, path: &Path) -> Result<(), DiskError> {
+        match &mut self.halt {
+            Some(0) => Err(DiskError::new(operation, path, io::ErrorKind::Interrupted)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Counts a write; the number of bytes it may still write when a fault strikes.
     fn next_write(&mut self) -> Option<usize> {
         if strikes(&mut self.fail_write) {
@@ -282,6 +307,7 @@ impl Disk for MemoryDisk {
     }
 
     fn create(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
+        lock(&self.shared.faults).change("open", path)?;
         let mut names = lock(&self.shared.names);
         if !path.parent().is_some_and(|dir| names.dirs.contains(dir)) {
             return Err(Self::not_found("open", path));
@@ -291,6 +317,7 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        lock(&self.shared.faults).change("rename", from)?;
         let mut names = lock(&self.shared.names);
         if let Some(content) = names.files.remove(from) {
             names.files.insert(to.to_owned(), content);
@@ -320,6 +347,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
+        lock(&self.shared.faults).change("remove", path)?;
         match lock(&self.shared.names).files.remove(path) {
             Some(_) => Ok(()),
             None => Err(Self::not_found("remove", path)),
@@ -327,6 +355,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_dir(&self, dir: &Path) -> Result<(), DiskError> {
+        lock(&self.shared.faults).change("remove", dir)?;
         let mut names = lock(&self.shared.names);
         if !names.dirs.contains(dir) {
             return Err(Self::not_found("remove", dir));
@@ -338,6 +367,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
+        lock(&self.shared.faults).change("sync", dir)?;
         if strikes(&mut lock(&self.shared.faults).fail_sync) {
             return Err(DiskError::new("sync", dir, io::Error::other("injected fault")));
         }
@@ -394,6 +424,7 @@ struct MemoryFile {
 
 impl DiskFile for MemoryFile {
     fn write_at(&self, position: u64, parts: &mut [IoSlice<'_>]) -> Result<(), DiskError> {
+        lock(&self.shared.faults).change("write", &self.path)?;
         let failed = |source: io::Error| DiskError::new("write", &self.path, source);
         let position = usize::try_from(position).map_err(|_| failed(io::ErrorKind::FileTooLarge.into()))?;
         let mut data: Vec<u8> = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
@@ -429,6 +460,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn truncate(&self, len: u64) -> Result<(), DiskError> {
+        lock(&self.shared.faults).change("truncate", &self.path)?;
         let failed = |_| DiskError::new("truncate", &self.path, io::ErrorKind::FileTooLarge);
         let len = usize::try_from(len).map_err(failed)?;
         let mut bytes = lock(&self.content.bytes);
@@ -438,6 +470,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
+        lock(&self.shared.faults).change("sync", &self.path)?;
         if strikes(&mut lock(&self.shared.faults).fail_sync) {
             return Err(DiskError::new(
                 "sync",

@@ -274,6 +274,10 @@ impl Log {
                 found => return Ok(found),
             }
         }
+        if self.config().cleanup_policy.compacts() || wanted.limit <= self.compacted_to() {
+            // Nothing of what was here is left; the reader waits for what comes after it.
+            return Ok(None);
+        }
         // The log says that there are records here, and no segment has them: the batch is damaged.
         Err(ReadError::Damaged {
             first_offset: wanted.from,

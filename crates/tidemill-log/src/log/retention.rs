@@ -32,6 +32,7 @@ impl Log {
         if to > high_watermark {
             return Err(DeleteError::AboveHighWatermark { to, high_watermark });
         }
+        let _replacing = guard(&self.replacing);
         let mut writer = guard(&self.writer);
         self.log_start.fetch_max(to.0, Ordering::AcqRel);
         self.remove_hidden(&mut writer)?;
@@ -41,6 +42,7 @@ impl Log {
     /// Deletes segments that `retention.ms` or `retention.bytes` no longer keeps, and those before the log's start.
     /// Returns how many.
     pub fn enforce_retention(&self, now: Timestamp) -> Result<usize, DiskError> {
+        let _replacing = guard(&self.replacing);
         let mut writer = guard(&self.writer);
         if self.condition.load(Ordering::Acquire) != OPEN {
             return Ok(0);
@@ -75,7 +77,12 @@ impl Log {
             let is_active = segments.last().is_some_and(|last| Arc::ptr_eq(last, segment));
             let left = size.saturating_sub(segment.size());
             let large = !is_active && config.retention_bytes.is_some_and(|max| left >= max);
-            if segment.size() == 0 || next_base > self.high_watermark() || !(old || large) {
+            // Compaction may leave nothing of a segment.
+            let empty = segment.size() == 0 && !is_active;
+            if (segment.size() == 0 && is_active)
+                || next_base > self.high_watermark()
+                || !(old || large || empty)
+            {
                 break;
             }
             size = left;

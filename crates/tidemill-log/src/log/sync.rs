@@ -1,10 +1,11 @@
 //! Making records durable, and the end of a log.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{CLOSED, Log, OPEN, READ_ONLY, guard};
 use crate::disk::DiskError;
-use crate::segment;
+use crate::segment::{self, Segment};
 use crate::types::{Offset, Timestamp};
 
 /// Why records could not be made durable. The log is read-only from then on: pages may be lost that look written.
@@ -64,7 +65,17 @@ impl Log {
     }
 
     fn sync_files(&self, durable: Offset) -> Result<(), DiskError> {
-        let segments = self.segments();
+        loop {
+            let segments = self.segments();
+            match self.sync_segments(&segments, durable) {
+                // A segment was deleted or replaced meanwhile, and its files with it: what took its place is looked at.
+                Err(error) if error.is_not_found() && !Arc::ptr_eq(&segments, &self.segments()) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn sync_segments(&self, segments: &[Arc<Segment>], durable: Offset) -> Result<(), DiskError> {
         let nexts = segments
             .iter()
             .skip(1)
@@ -92,6 +103,7 @@ impl Log {
     /// Ends the log cleanly: everything durable, indexes complete, producers' state written. Later appends and reads
     /// are refused.
     pub fn close(&self) -> Result<(), FlushError> {
+        self.end_compaction();
         {
             let writer = guard(&self.writer);
             if self.condition.load(Ordering::Acquire) == READ_ONLY {
@@ -119,8 +131,16 @@ impl Log {
 
     /// Ends the log because it is about to be deleted.
     pub(crate) fn abandon(&self) {
+        self.end_compaction();
+        let _replacing = guard(&self.replacing);
         let _writer = guard(&self.writer);
         self.condition.store(CLOSED, Ordering::Release);
         self.tail.clear();
+    }
+
+    /// Lets no compaction begin, and waits for the end of one that runs.
+    fn end_compaction(&self) {
+        self.compaction_ended.store(true, Ordering::Release);
+        drop(guard(&self.compacting));
     }
 }

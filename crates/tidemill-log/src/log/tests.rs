@@ -11,6 +11,7 @@ use crate::{
     Append, AppendError, CleanupPolicy, InvalidBatch, MemoryDisk, Origin, ProducerError, TimestampType,
 };
 
+mod compaction;
 mod concurrent;
 mod crash;
 mod damage;

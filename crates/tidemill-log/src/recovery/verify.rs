@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::batch::{BatchHeader, HEADER_LEN};
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskError, DiskFile};
-use crate::index::{OffsetEntry, TimeEntry};
+use crate::index::{IndexBuilder, OffsetEntry, TimeEntry};
 use crate::recovery::Fault;
-use crate::segment::{self, Found, Tail, relative};
+use crate::segment::{self, Found, Tail};
 use crate::types::{Offset, Timestamp};
 use tidemill_protocol::batch::{Batch, BatchError};
 
@@ -73,74 +73,52 @@ impl Window<'_> {
     }
 }
 
-/// Builds the indexes as appending would have.
-struct Indexer<'a> {
-    checking: &'a Checking,
-    verified: Verified,
+/// What has been verified so far.
+struct Verifying {
+    indexes: IndexBuilder,
+    first_timestamp: Option<Timestamp>,
+    next_offset: Offset,
+    damages: Vec<Damage>,
+    size: u64,
+    torn: Option<Fault>,
 }
 
-impl Indexer<'_> {
+impl Verifying {
     fn note(&mut self, header: &BatchHeader, position: u64) {
-        let Checking {
-            base,
-            index_interval_bytes,
-            ..
-        } = *self.checking;
-        let verified = &mut self.verified;
-        let tail = &mut verified.tail;
-        if tail.first_timestamp.is_none() && header.max_timestamp > Timestamp::NONE {
-            tail.first_timestamp = Some(header.max_timestamp);
+        if self.first_timestamp.is_none() && header.max_timestamp > Timestamp::NONE {
+            self.first_timestamp = Some(header.max_timestamp);
         }
-        if header.max_timestamp > verified.max_timestamp {
-            verified.max_timestamp = header.max_timestamp;
-            tail.max_timestamp_offset = header.last_offset();
-        }
-        let position32 = u32::try_from(position).ok();
-        if let Some(position) =
-            position32.filter(|_| tail.bytes_since_entry > u64::from(index_interval_bytes))
-        {
-            let relative_offset = relative(base, header.last_offset());
-            verified.offsets.push(OffsetEntry {
-                relative_offset,
-                position,
-            });
-            tail.bytes_since_entry = 0;
-            self.note_max_timestamp();
-        }
-        self.verified.tail.bytes_since_entry += header.size as u64;
-        self.verified.next_offset = header.next_offset();
+        self.indexes.note(header, position);
+        self.next_offset = header.next_offset();
     }
 
-    fn note_max_timestamp(&mut self) {
-        let Verified {
-            times,
-            max_timestamp,
-            tail,
-            ..
-        } = &mut self.verified;
-        if times.last().map_or(Timestamp::NONE, |last| last.timestamp) < *max_timestamp {
-            let relative_offset = relative(self.checking.base, tail.max_timestamp_offset);
-            times.push(TimeEntry {
-                timestamp: *max_timestamp,
-                relative_offset,
-            });
+    fn finish(self) -> Verified {
+        let indexes = self.indexes;
+        Verified {
+            size: self.size,
+            next_offset: self.next_offset,
+            max_timestamp: indexes.max_timestamp,
+            offsets: indexes.offsets,
+            times: indexes.times,
+            tail: Tail {
+                first_timestamp: self.first_timestamp,
+                bytes_since_entry: indexes.bytes_since_entry,
+                max_timestamp_offset: indexes.max_timestamp_offset,
+            },
+            damages: self.damages,
+            torn: self.torn,
         }
     }
 }
 
 /// Checks every batch of a segment.
 pub(super) fn verify(file: &dyn DiskFile, checking: &Checking) -> Result<Verified, DiskError> {
-    let verified = Verified {
-        size: checking.len,
+    let mut verifying = Verifying {
+        indexes: IndexBuilder::new(checking.base, checking.index_interval_bytes),
+        first_timestamp: None,
         next_offset: checking.base,
-        max_timestamp: Timestamp::NONE,
-        offsets: Vec::new(),
-        times: Vec::new(),
-        tail: Tail {
-            max_timestamp_offset: checking.base,
-            ..Tail::default()
-        },
         damages: Vec::new(),
+        size: checking.len,
         torn: None,
     };
     let mut window = Window {
@@ -148,17 +126,16 @@ pub(super) fn verify(file: &dyn DiskFile, checking: &Checking) -> Result<Verifie
         start: 0,
         bytes: Vec::new(),
     };
-    let mut indexer = Indexer { checking, verified };
     let mut position = 0;
     while position < checking.len {
-        let expected = indexer.verified.next_offset;
+        let expected = verifying.next_offset;
         let fault = match batch_at(&mut window, checking, position, expected)? {
             Ok(header) if is_displaced(&mut window, checking, &header, position, expected)? => {
                 let got = header.base_offset;
                 Fault::Order { expected, got }
             }
             Ok(header) => {
-                indexer.note(&header, position);
+                verifying.note(&header, position);
                 position += header.size as u64;
                 continue;
             }
@@ -172,26 +149,26 @@ pub(super) fn verify(file: &dyn DiskFile, checking: &Checking) -> Result<Verifie
                     first_offset: expected,
                     next_offset,
                 };
-                indexer.verified.damages.push(damage);
-                indexer.verified.next_offset = next_offset;
+                verifying.damages.push(damage);
+                verifying.next_offset = next_offset;
                 position = end;
             }
             None => {
-                indexer.verified.size = position;
-                indexer.verified.torn = Some(fault);
+                verifying.size = position;
+                verifying.torn = Some(fault);
                 break;
             }
         }
     }
     if let Some(next_base) = checking.next_base {
-        indexer.note_max_timestamp();
-        note_missing(&mut indexer.verified, checking, next_base);
+        verifying.indexes.note_max_timestamp();
+        note_missing(&mut verifying, checking, next_base);
     }
-    Ok(indexer.verified)
+    Ok(verifying.finish())
 }
 
 /// Notes offsets between the end of a sealed segment and the next one: they were there, unless compaction took them.
-fn note_missing(verified: &mut Verified, checking: &Checking, next_base: Offset) {
+fn note_missing(verified: &mut Verifying, checking: &Checking, next_base: Offset) {
     let first_offset = verified.next_offset;
     if first_offset < next_base && !checking.may_have_gaps {
         let end = checking.len;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::header::{Attributes, CRC_FROM, HEADER_LEN, UNCOUNTED_LEN};
+use super::header::{
+    Attributes, BatchError, BatchHeader, CRC_FROM, HEADER_LEN, TimestampType, UNCOUNTED_LEN,
+};
 use super::record::Header;
 use crate::compression::Compression;
 use crate::varint;
@@ -40,6 +42,17 @@ pub struct BatchBuilder {
     max_timestamp: i64,
     last_offset_delta: i32,
     record_count: i32,
+    rewritten: Option<Rewritten>,
+}
+
+/// What a batch that stands for another one takes from it, whichever records it has.
+#[derive(Debug, Clone, Copy)]
+struct Rewritten {
+    last_offset_delta: i32,
+    max_timestamp: i64,
+    // Whether the max timestamp is that of every record, or of a batch that once had some.
+    keeps_max_timestamp: bool,
+    has_delete_horizon: bool,
 }
 
 impl BatchBuilder {
@@ -63,7 +76,37 @@ impl BatchBuilder {
             max_timestamp: -1,
             last_offset_delta: 0,
             record_count: 0,
+            rewritten: None,
         }
+    }
+
+    /// A batch for some of the records of the batch with this header, as compaction leaves it: offsets, producer, codec
+    /// and flags stay. With a delete horizon its base timestamp is that horizon.
+    ///
+    /// # Errors
+    /// An unknown codec.
+    pub fn rewriting(header: &BatchHeader, delete_horizon: Option<i64>) -> Result<Self, BatchError> {
+        let kept = Attributes::LOG_APPEND_TIME | Attributes::TRANSACTIONAL | Attributes::CONTROL;
+        let horizon = delete_horizon.map_or(0, |_| Attributes::DELETE_HORIZON);
+        let producer = ProducerStamp {
+            id: header.producer_id,
+            epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+        };
+        Ok(BatchBuilder {
+            flags: header.attributes.0 & kept | horizon,
+            producer,
+            base_offset: header.base_offset,
+            leader_epoch: header.leader_epoch,
+            base_timestamp: delete_horizon.unwrap_or(header.base_timestamp),
+            rewritten: Some(Rewritten {
+                last_offset_delta: header.last_offset_delta,
+                max_timestamp: header.max_timestamp,
+                keeps_max_timestamp: header.attributes.timestamp_type() == TimestampType::LogAppendTime,
+                has_delete_horizon: delete_horizon.is_some(),
+            }),
+            ..Self::with_capacity(header.attributes.compression()?, header.len - HEADER_LEN)
+        })
     }
 
     /// Says which producer it is from.
@@ -130,7 +173,7 @@ impl BatchBuilder {
             self.record_count == 0 || delta > self.last_offset_delta,
             "offset {offset} is not the next"
         );
-        if self.record_count == 0 {
+        if self.record_count == 0 && !self.rewritten.is_some_and(|r| r.has_delete_horizon) {
             self.base_timestamp = timestamp;
         }
         let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
@@ -191,7 +234,17 @@ impl BatchBuilder {
     }
 
     /// The finished batch.
-    pub fn build(self) -> Bytes {
+    pub fn build(mut self) -> Bytes {
+        if let Some(rewritten) = self.rewritten {
+            self.last_offset_delta = rewritten.last_offset_delta;
+            if rewritten.keeps_max_timestamp || self.record_count == 0 {
+                self.max_timestamp = rewritten.max_timestamp;
+            }
+            if self.record_count == 0 {
+                // Nothing is not compressed: a codec would make something of it.
+                self.compression = Compression::None;
+            }
+        }
         let mut bytes = match self.compression {
             Compression::None => self.bytes,
             codec => {

@@ -86,7 +86,7 @@ impl Attributes {
     pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;
     pub(super) const TRANSACTIONAL: i16 = 1 << 4;
     pub(super) const CONTROL: i16 = 1 << 5;
-    const DELETE_HORIZON: i16 = 1 << 6;
+    pub(super) const DELETE_HORIZON: i16 = 1 << 6;
     const CODEC: i16 = 0b111;
 
     /// The codec, or the number that is none.
