@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::cleaner;
 use crate::clock;
 use crate::config::{BrokerConfig, DataDir};
 use crate::connection;
@@ -117,6 +118,7 @@ impl Broker {
             tasks.spawn(accept(Arc::clone(&shared), listener, Arc::clone(&slots)));
         }
         tasks.spawn(housekeeping::run(Arc::clone(&shared)));
+        cleaner::spawn(&shared, &mut tasks);
         let bootstrap = join_host(&shared.advertised_host, shared.advertised_port);
         tracing::info!(%address, advertised = bootstrap, cluster = shared.cluster_id(), "listening");
         Ok(Broker {

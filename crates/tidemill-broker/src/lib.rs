@@ -33,6 +33,7 @@ mod handlers;
 mod reply;
 mod shared;
 
+mod cleaner;
 mod fetch_sessions;
 mod groups;
 mod housekeeping;

@@ -38,6 +38,12 @@ pub(crate) fn log_config(topic: &TopicValues, broker: &Values) -> LogConfig {
             (true, false) => CleanupPolicy::Compact,
             _ => CleanupPolicy::Delete,
         },
+        min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio")
+            .parse()
+            .expect("fractions were checked when they were set"),
+        min_compaction_lag_ms: number("min.compaction.lag.ms"),
+        max_compaction_lag_ms: number("max.compaction.lag.ms"),
+        delete_retention_ms: number("delete.retention.ms"),
         producer_id_expiration_ms: broker
             .text("producer.id.expiration.ms")
             .parse()

@@ -36,6 +36,13 @@ pub const SETTINGS: &[Setting] = &[
     broker("log.flush.scheduler.interval.ms", Long, MAX).range(1, i64::MAX).doc("How often logs whose `flush.ms` has passed are looked for, where that is sooner than half of it."),
     broker("log.initial.task.delay.ms", Long, "30000").range(0, i64::MAX).doc("How long after the start the first retention check comes."),
 
+    // The threads that compact.
+    broker("log.cleaner.enable", Boolean, "true").doc("Whether compacted topics are compacted."),
+    broker("log.cleaner.threads", Int, "1").range(1, 64).doc("How many logs are compacted at once."),
+    broker("log.cleaner.dedupe.buffer.size", Long, "134217728").range(1, i64::MAX).doc("What all compactions together may take to remember keys, 32 bytes each; a log with more keys is compacted in several passes."),
+    broker("log.cleaner.backoff.ms", Long, "15000").range(0, i64::MAX).doc("How long to wait before looking again when there is nothing to compact."),
+    broker("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157E308").range(1, i64::MAX).doc("What all compactions together may read and write a second."),
+
     // Settings of topics, with the broker's default for each.
     both("cleanup.policy", "log.cleanup.policy", List, "delete").one_of(&["delete", "compact"]).doc("What happens to old segments: `delete` them, `compact` them by key, or both."),
     both("compression.type", "compression.type", Text, "producer").one_of(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]).doc("The compression of stored batches; `producer` keeps what arrived, and it is what this broker always does."),
@@ -119,10 +126,8 @@ pub const SETTINGS: &[Setting] = &[
     absent("transaction.state.log.min.isr", Int, "2").doc("There is one broker."),
     absent("share.coordinator.state.topic.replication.factor", Int, "3").doc("There are no share groups."),
     absent("share.coordinator.state.topic.min.isr", Int, "2").doc("There are no share groups."),
-    absent("log.cleaner.enable", Boolean, "true").doc("The cleaner is not part of this broker yet."),
-    absent("log.cleaner.threads", Int, "1").doc("The cleaner is not part of this broker yet."),
-    absent("log.cleaner.dedupe.buffer.size", Long, "134217728").doc("The cleaner is not part of this broker yet."),
-    absent("log.cleaner.backoff.ms", Long, "15000").doc("The cleaner is not part of this broker yet."),
+    absent("log.cleaner.io.buffer.size", Int, "524288").doc("Each compaction has a buffer of its own, and one as large as the largest batch."),
+    absent("log.cleaner.io.buffer.load.factor", Double, "0.9").doc("Three quarters of the room for keys are used."),
     absent("log.flush.offset.checkpoint.interval.ms", Int, "60000").doc("Checkpoints follow flushes."),
     absent("log.flush.start.offset.checkpoint.interval.ms", Int, "60000").doc("Checkpoints follow deletions."),
     absent("auto.leader.rebalance.enable", Boolean, "true").doc("There is one broker."),

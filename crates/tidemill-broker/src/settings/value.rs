@@ -69,7 +69,7 @@ impl Values {
             .filter(|row| row.support == Support::WithoutCounterpart)
     }
 
-    pub(super) fn number(&self, name: &'static str) -> i64 {
+    pub(crate) fn number(&self, name: &'static str) -> i64 {
         self.text(name)
             .parse()
             .expect("numbers were checked when they were set, defaults by a test")
@@ -79,7 +79,13 @@ impl Values {
         i32::try_from(self.number(name)).expect("the range of an Int setting lies within 32 bits")
     }
 
-    pub(super) fn boolean(&self, name: &'static str) -> bool {
+    pub(crate) fn fraction(&self, name: &'static str) -> f64 {
+        self.text(name)
+            .parse()
+            .expect("fractions were checked when they were set, defaults by a test")
+    }
+
+    pub(crate) fn boolean(&self, name: &'static str) -> bool {
         self.text(name).eq_ignore_ascii_case("true")
     }
 
@@ -136,7 +142,8 @@ pub(super) fn check(row: &Setting, name: &str, value: &str) -> Result<(), Settin
                 .parse::<f64>()
                 .map_err(|_| invalid("expected a number".to_string()))?;
             let (least, most) = row.range.unwrap_or((i64::MIN, i64::MAX));
-            if !(least as f64..=most as f64).contains(&number) {
+            let most = if most == i64::MAX { f64::MAX } else { most as f64 };
+            if !(least as f64..=most).contains(&number) {
                 return Err(invalid(format!("expected between {least} and {most}")));
             }
         }
