@@ -20,6 +20,8 @@ cargo xtask test  [-- ARGS]     every test, the book's code and the documentatio
 cargo xtask lint                formatting, clippy with warnings as errors, house rules
 cargo xtask ci                  test, then lint
 cargo xtask bench broker|streams [-- ARGS]   figures beside Apache Kafka and Kafka Streams
+cargo xtask faults [-- CLUSTER GUARANTEE [ROUNDS] [SEED]]   kill -9 under load, and count; without a cluster, on a broker
+                                of its own, with both guarantees
 cargo xtask codegen [--check]   the protocol's Rust from its schemas";
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn run(words: &[String]) -> Result<()> {
         "lint" => lint::run(),
         "ci" => test::run(&[]).and_then(|()| lint::run()),
         "bench" => bench::run(rest),
+        "faults" => faults(rest),
         "codegen" => codegen::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -63,4 +66,19 @@ fn demo(arguments: &[String]) -> Result<()> {
     }
     all.extend(arguments.iter().map(String::as_str));
     command::cargo(&all)
+}
+
+/// Fifty kills under load, with each guarantee; or one run as the arguments say.
+fn faults(arguments: &[String]) -> Result<()> {
+    setup::ensure()?;
+    let run = |words: &[&str]| {
+        let mut all = vec!["run", "--release", "--package", "tidemill-tests", "--bin", "faults", "--"];
+        all.extend(words);
+        command::cargo(&all)
+    };
+    if arguments.is_empty() {
+        run(&["own", "exactly_once_v2"])?;
+        return run(&["own", "at_least_once"]);
+    }
+    run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -42,6 +42,8 @@ pub struct Config {
     /// `group.instance.id`; each thread adds its number.
     pub(crate) group_instance_id: Option<String>,
     pub(crate) reset: Reset,
+    /// Whether a program may start that leaves state of the one before it behind.
+    pub(crate) accept_changes: bool,
     /// What the transport gets.
     pub(crate) client: Settings,
 }
@@ -103,6 +105,7 @@ impl Default for Config {
             purge_interval: Duration::from_secs(30),
             group_instance_id: None,
             reset: Reset::Earliest,
+            accept_changes: false,
             client: Settings::new(),
         }
     }
@@ -178,6 +181,7 @@ impl Config {
             "processing.guarantee" => self.exactly_once = given.guarantee()?,
             "transaction.timeout.ms" => self.transaction_timeout = given.milliseconds()?,
             "repartition.purge.interval.ms" => self.purge_interval = given.milliseconds()?,
+            "topology.changes" => self.accept_changes = given.changes()?,
             "group.instance.id" => self.group_instance_id = Some(text.clone()),
             "auto.offset.reset" => self.reset = given.reset()?,
             _ => self.set_client(&given)?,
@@ -266,6 +270,14 @@ impl Given<'_> {
             "at_least_once" => Ok(false),
             "exactly_once_v2" => Ok(true),
             _ => Err(self.refuse("`at_least_once` or `exactly_once_v2`")),
+        }
+    }
+
+    fn changes(&self) -> Result<bool, ConfigError> {
+        match self.text {
+            "refuse" => Ok(false),
+            "accept" => Ok(true),
+            _ => Err(self.refuse("`refuse` or `accept`")),
         }
     }
 

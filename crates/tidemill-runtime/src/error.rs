@@ -65,9 +65,28 @@ pub enum StartError {
     /// The cluster did not answer as needed.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The program is not what ran before under this `application.id`, in a way that would lose or misread state.
+    #[error(
+        "the program is not what ran before under this `application.id`:\n{changes}\nmend it, or where nothing must be \
+         reset, accept it by `topology.changes=accept`"
+    )]
+    Incompatible {
+        /// Every change, and what it means.
+        changes: String,
+    },
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
-    Thread(std::io::Error),
+    Thread(String),
+}
+
+impl From<RunError> for StartError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::StateDir(error) => Self::StateDir(error),
+            RunError::Transport(error) => Self::Transport(error),
+            other => Self::Thread(other.to_string()),
+        }
+    }
 }
 
 /// Why a running program stopped by itself.
@@ -113,6 +132,17 @@ pub enum RunError {
     /// Exactly-once could not be kept up: the transaction failed again and again, or its id was taken.
     #[error("{0}; two instances with copies of one `state.dir` take each other's transactional.id")]
     Transaction(#[from] TransactionError),
+    /// Another thread had all instances stopped.
+    #[error("thread {thread} had the whole application stopped: {reason}")]
+    ApplicationShutdown {
+        /// The thread.
+        thread: String,
+        /// What it had failed of.
+        reason: String,
+    },
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(String),
     /// A thread panicked.
     #[error("thread {0} panicked")]
     Panic(String),

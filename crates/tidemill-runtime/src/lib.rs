@@ -14,10 +14,13 @@
 //! outputs and changelog before offsets, offsets before state.
 
 mod config;
+mod control;
 mod databases;
 mod error;
+mod failure;
 mod live_task;
 mod plan;
+mod pool;
 mod producer;
 mod query;
 mod restore;
@@ -27,6 +30,7 @@ mod settings;
 mod start;
 mod state;
 mod state_dir;
+mod upgrade;
 mod worker;
 
 #[cfg_attr(feature = "broker", path = "embedded/enabled.rs")]
@@ -35,6 +39,7 @@ mod embedded;
 
 pub use config::{Config, ConfigError};
 pub use error::{QueryError, RunError, StartError};
+pub use failure::{Failure, FailureHandler, Response};
 pub use query::Store;
 pub use restore::{RestoreListener, RestoreProgress};
 pub use running::{Running, StoreQuery};

@@ -1,12 +1,9 @@
 //! A program at work, as its owner sees it.
 
-use std::any::Any;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidemill_client::Wake;
 use tidemill_data::StoreName;
 use tidemill_store::StoreKind;
 use tidemill_streams::Topology;
@@ -14,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::embedded::EmbeddedBroker;
 use crate::error::{QueryError, RunError};
+use crate::pool::Pool;
 use crate::query::{Query, Row, Store};
 use crate::state::{State, StateBoard};
 use crate::worker::Command;
@@ -22,7 +20,6 @@ use crate::worker::Command;
 pub struct Running {
     shared: Arc<Shared>,
     bootstrap: String,
-    threads: Vec<JoinHandle<()>>,
     // The broker in this process, if the program started one. It goes last.
     broker: Option<EmbeddedBroker>,
 }
@@ -31,14 +28,7 @@ pub struct Running {
 pub(crate) struct Shared {
     pub(crate) topology: Arc<Topology>,
     pub(crate) board: Arc<StateBoard>,
-    pub(crate) workers: Vec<WorkerHandle>,
-    // Guards the first error of any thread.
-    pub(crate) error: Arc<Mutex<Option<RunError>>>,
-}
-
-pub(crate) struct WorkerHandle {
-    pub(crate) commands: Sender<Command>,
-    pub(crate) wake: Wake,
+    pub(crate) pool: Arc<Pool>,
 }
 
 impl Shared {
@@ -51,14 +41,14 @@ impl Shared {
         &self,
         query: impl Fn(oneshot::Sender<Result<Vec<Row>, QueryError>>) -> Query,
     ) -> Vec<oneshot::Receiver<Result<Vec<Row>, QueryError>>> {
-        let ask = |worker: &WorkerHandle| {
-            let (reply, answer) = oneshot::channel();
+        let mut answers = Vec::new();
+        self.pool.tell(|| {
             // A worker that has ended drops the question, which its answer's channel tells.
-            let _ = worker.commands.send(Command::Query(query(reply)));
-            (worker.wake)();
-            answer
-        };
-        self.workers.iter().map(ask).collect()
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            Command::Query(query(reply))
+        });
+        answers
     }
 
     /// Waits until the program runs; otherwise gives the state it is in for good, or after `at_most`.
@@ -70,27 +60,13 @@ impl Shared {
             _ => Err(self.state()),
         }
     }
-
-    fn stop(&self) {
-        self.board.shut_down();
-        for worker in &self.workers {
-            let _ = worker.commands.send(Command::Stop);
-            (worker.wake)();
-        }
-    }
 }
 
 impl Running {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        bootstrap: String,
-        threads: Vec<JoinHandle<()>>,
-        broker: Option<EmbeddedBroker>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, bootstrap: String, broker: Option<EmbeddedBroker>) -> Self {
         Self {
             shared,
             bootstrap,
-            threads,
             broker,
         }
     }
@@ -103,6 +79,48 @@ impl Running {
     /// The cluster's address: as configured, or that of the broker in this process.
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The names of its threads, as in the logs.
+    pub fn threads(&self) -> Vec<String> {
+        self.shared.pool.names()
+    }
+
+    /// Starts one more thread, which gets its share of the tasks, and gives its name; `None` once the program is
+    /// stopping. Errors: the cluster cannot be reached.
+    pub async fn add_thread(&self) -> Result<Option<String>, RunError> {
+        let pool = self.shared.pool.clone();
+        off_the_executor(move || pool.add()).await?
+    }
+
+    /// Stops the youngest thread after a last commit, and gives its name; its tasks go to the others. `None`: there is
+    /// none.
+    pub async fn remove_thread(&self) -> Result<Option<String>, RunError> {
+        let pool = self.shared.pool.clone();
+        off_the_executor(move || pool.remove(None)).await
+    }
+
+    /// Stops the thread of this name, as [`remove_thread`](Self::remove_thread).
+    pub async fn remove_thread_named(&self, name: &str) -> Result<Option<String>, RunError> {
+        let (pool, name) = (self.shared.pool.clone(), name.to_owned());
+        off_the_executor(move || pool.remove(Some(&name))).await
+    }
+
+    /// Processes nothing until [`resume`](Self::resume). The program stays in its group, goes on restoring, and answers
+    /// queries.
+    pub fn pause(&self) {
+        self.shared.pool.instance().paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.shared.pool.instance().paused.store(false, Ordering::Relaxed);
+        self.shared.pool.tell(|| Command::Look);
+    }
+
+    /// Whether it was told to [`pause`](Self::pause).
+    pub fn is_paused(&self) -> bool {
+        self.shared.pool.instance().paused.load(Ordering::Relaxed)
     }
 
     /// Waits until every task works. Errors: the program stopped instead.
@@ -148,36 +166,27 @@ impl Running {
     ///
     /// Errors: why the program had stopped by itself, if it had.
     pub async fn stop(mut self) -> Result<(), RunError> {
-        self.shared.stop();
-        let threads = std::mem::take(&mut self.threads);
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(join)).await;
+        self.shared.pool.stop(State::PendingShutdown);
+        let pool = self.shared.pool.clone();
+        let joined = off_the_executor(move || pool.join()).await;
         if let Some(broker) = self.broker.take() {
             broker.shutdown().await;
         }
-        joined.unwrap_or_else(|e| Err(RunError::Panic(e.to_string())))?;
-        match self
-            .shared
-            .error
-            .lock()
-            .expect("no section that holds this lock panics")
-            .take()
-        {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        joined?
     }
 }
 
-fn join(thread: JoinHandle<()>) -> Result<(), RunError> {
-    let name = thread.thread().name().unwrap_or("stream thread").to_owned();
-    thread
-        .join()
-        .map_err(|_panic: Box<dyn Any + Send>| RunError::Panic(name))
+/// Makes a call that blocks.
+async fn off_the_executor<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RunError> {
+    let outcome = tokio::task::spawn_blocking(call).await;
+    outcome.map_err(|error| RunError::Thread(error.to_string()))
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shared.stop();
+        self.shared.pool.stop(State::PendingShutdown);
     }
 }
 

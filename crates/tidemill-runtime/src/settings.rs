@@ -22,6 +22,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "state.dir",
     "state.memory.bytes",
     "statestore.cache.max.bytes",
+    "topology.changes",
     "transaction.timeout.ms",
 ];
 

@@ -2,25 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use tidemill_client::{Isolation, Member, Settings, Subscription, Transport, connect};
-use tidemill_data::Timestamp;
-use tidemill_streams::App;
+use tidemill_client::{Isolation, Settings, Subscription, Transport, connect};
+use tidemill_streams::{App, Topology};
 
 use crate::config::Config;
+use crate::control::Control;
 use crate::databases::Databases;
 use crate::embedded::EmbeddedBroker;
-use crate::error::{RunError, StartError};
+use crate::error::StartError;
+use crate::failure::{Failure, FailureHandler, Response};
 use crate::plan::{Missing, prepare};
+use crate::pool::Pool;
 use crate::restore::{RestoreListener, RestoreProgress};
-use crate::running::{Running, Shared, WorkerHandle};
-use crate::state::{State, StateBoard, StateListener, ThreadPhase};
+use crate::running::{Running, Shared};
+use crate::state::{State, StateBoard, StateListener};
 use crate::state_dir::StateDir;
-use crate::worker::{Command, Instance, Post, Turn, Worker};
+use crate::upgrade::{Changes, Shape};
+use crate::worker::Instance;
 
 /// Starts programs: `app.start(config).await`.
 pub trait Start {
@@ -42,8 +43,7 @@ impl Start for App {
         Launch {
             app: self.clone(),
             config,
-            state_listener: None,
-            restore_listener: None,
+            listeners: Listeners::default(),
             transport: None,
         }
     }
@@ -53,21 +53,34 @@ impl Start for App {
 pub struct Launch {
     app: App,
     config: Config,
-    state_listener: Option<StateListener>,
-    restore_listener: Option<RestoreListener>,
+    listeners: Listeners,
     transport: Option<Arc<dyn Transport>>,
+}
+
+/// Who is told of what.
+#[derive(Default)]
+struct Listeners {
+    state: Option<StateListener>,
+    restore: Option<RestoreListener>,
+    failure: Option<FailureHandler>,
 }
 
 impl Launch {
     /// Calls `listener` at every change of state: the new one, then the one before.
     pub fn on_state(mut self, listener: impl Fn(State, State) + Send + Sync + 'static) -> Self {
-        self.state_listener = Some(Arc::new(listener));
+        self.listeners.state = Some(Arc::new(listener));
         self
     }
 
     /// Calls `listener` when a store's restoring begins, after each batch, and when it is complete.
     pub fn on_restore(mut self, listener: impl Fn(&RestoreProgress) + Send + Sync + 'static) -> Self {
-        self.restore_listener = Some(Arc::new(listener));
+        self.listeners.restore = Some(Arc::new(listener));
+        self
+    }
+
+    /// Asks `handler` what to do when a thread fails; without one the instance stops.
+    pub fn on_failure(mut self, handler: impl Fn(&Failure) -> Response + Send + Sync + 'static) -> Self {
+        self.listeners.failure = Some(Arc::new(handler));
         self
     }
 
@@ -89,6 +102,7 @@ impl Launch {
             .clone()
             .unwrap_or_else(|| topology.app().to_owned());
         let cluster = Cluster::reach(&self.config, self.transport).await?;
+        let restore_listener = self.listeners.restore.clone();
         let prepared = {
             let (transport, topology, config) =
                 (cluster.transport.clone(), topology.clone(), self.config.clone());
@@ -97,20 +111,49 @@ impl Launch {
                 let dir = StateDir::open(&config.state_dir, &name)?;
                 let plan = prepare(&topology, &*transport, config.replication_factor, missing)?;
                 let databases = Databases::new(dir, &config);
-                let restore_listener = self.restore_listener;
+                let control = Control::open(transport.clone(), &name, config.replication_factor)?;
+                compare_with_last_run(&topology, &control, config.accept_changes)?;
                 Ok(Instance {
                     topology,
                     plan,
                     config,
                     transport,
                     databases,
+                    control,
+                    paused: AtomicBool::new(false),
                     restore_listener,
                 })
             })
             .await?
         };
-        launch(Arc::new(prepared), cluster, self.state_listener)
+        launch(Arc::new(prepared), cluster, self.listeners)
     }
+}
+
+/// Refuses a program that would lose or misread the state of the one that ran before it.
+fn compare_with_last_run(topology: &Topology, control: &Control, accept: bool) -> Result<(), StartError> {
+    let now = Shape::of(topology);
+    let Some(recorded) = control.topology()? else {
+        return Ok(control.record_topology(&now.to_json())?);
+    };
+    let before = match Shape::from_json(&recorded) {
+        Ok(before) => before,
+        Err(reason) => {
+            tracing::warn!("what was recorded of the program that ran before cannot be read: {reason}");
+            return Ok(());
+        }
+    };
+    if before == now {
+        return Ok(());
+    }
+    let changes = Changes::between(&before, &now);
+    if !changes.allowed(accept) {
+        return Err(StartError::Incompatible {
+            changes: changes.to_string(),
+        });
+    }
+    tracing::info!("the program changed:\n{changes}");
+    Ok(control.record_topology(&now.to_json())?)
 }
 
 /// The cluster to work on, and the broker that is it, if it was started here.
@@ -162,57 +205,27 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, StartError> {
     match tokio::task::spawn_blocking(call).await {
         Ok(outcome) => outcome,
-        Err(error) => Err(StartError::Thread(std::io::Error::other(error))),
+        Err(error) => Err(StartError::Thread(error.to_string())),
     }
 }
 
-fn launch(
-    instance: Arc<Instance>,
-    cluster: Cluster,
-    state_listener: Option<StateListener>,
-) -> Result<Running, StartError> {
-    let board = Arc::new(StateBoard::new(instance.config.threads, state_listener));
-    let error = Arc::new(Mutex::new(None));
+fn launch(instance: Arc<Instance>, cluster: Cluster, listeners: Listeners) -> Result<Running, StartError> {
+    let board = Arc::new(StateBoard::new(listeners.state));
     let subscription = subscription(&instance);
-    let mut members = Vec::new();
-    for thread in 0..instance.config.threads {
-        let client = format!("{}-{}", subscription.client, thread + 1);
-        let id = instance.config.group_instance_id.as_ref();
-        members.push(instance.transport.join(&Subscription {
-            client,
-            instance: id.map(|id| format!("{id}-{}", thread + 1)),
-            ..subscription.clone()
-        })?);
-    }
-    board.begin();
-    let (mut workers, mut threads) = (Vec::new(), Vec::new());
-    for (index, member) in members.into_iter().enumerate() {
-        let (commands, receiver) = channel();
-        workers.push(WorkerHandle {
-            commands,
-            wake: member.wake(),
-        });
-        let seat = Seat {
-            index,
-            instance: instance.clone(),
-            board: board.clone(),
-            error: error.clone(),
-        };
-        let name = format!("{}-{}", subscription.client, index + 1);
-        threads.push(seat.spawn(name, member, receiver).map_err(StartError::Thread)?);
+    let (topology, threads) = (instance.topology.clone(), instance.config.threads);
+    let pool = Pool::new(instance, board.clone(), subscription, listeners.failure);
+    for _ in 0..threads {
+        if let Err(error) = pool.add() {
+            pool.stop(State::PendingShutdown);
+            return Err(error.into());
+        }
     }
     let shared = Shared {
-        topology: instance.topology.clone(),
+        topology,
         board,
-        workers,
-        error,
+        pool,
     };
-    Ok(Running::new(
-        Arc::new(shared),
-        cluster.bootstrap,
-        threads,
-        cluster.broker,
-    ))
+    Ok(Running::new(Arc::new(shared), cluster.bootstrap, cluster.broker))
 }
 
 fn subscription(instance: &Instance) -> Subscription {
@@ -248,71 +261,4 @@ fn subscription(instance: &Instance) -> Subscription {
             topics.collect::<BTreeSet<_>>().into_iter().collect(),
         )
     }
-}
-
-/// What a thread needs to run a worker and to tell how it ended.
-struct Seat {
-    index: usize,
-    instance: Arc<Instance>,
-    board: Arc<StateBoard>,
-    error: Arc<Mutex<Option<RunError>>>,
-}
-
-impl Seat {
-    fn spawn(
-        self,
-        name: String,
-        member: Box<dyn Member>,
-        commands: std::sync::mpsc::Receiver<Command>,
-    ) -> std::io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let run = std::panic::AssertUnwindSafe(|| self.run(&name, member, commands));
-            let outcome =
-                std::panic::catch_unwind(run).unwrap_or_else(|_| Err(RunError::Panic(name.clone())));
-            self.instance.databases.flush();
-            match outcome {
-                Ok(()) => self.board.thread_is(self.index, ThreadPhase::Ended),
-                Err(error) => {
-                    tracing::error!("{name}: {error}");
-                    self.error
-                        .lock()
-                        .expect("no section that holds this lock panics")
-                        .get_or_insert(error);
-                    self.board.thread_is(self.index, ThreadPhase::Failed);
-                }
-            }
-        })
-    }
-
-    fn run(
-        &self,
-        name: &str,
-        member: Box<dyn Member>,
-        commands: std::sync::mpsc::Receiver<Command>,
-    ) -> Result<(), RunError> {
-        let wait = self.instance.config.poll_wait;
-        let post = Post {
-            name: name.to_owned(),
-            number: self.index + 1,
-        };
-        let mut worker = Worker::new(self.instance.clone(), post, member, commands, now())?;
-        loop {
-            match worker.turn(now(), wait) {
-                Ok(Turn::Next(phase)) => self.board.thread_is(self.index, phase),
-                Ok(Turn::Stopped) => return worker.leave(),
-                Err(error) => {
-                    // Others take over at once, instead of waiting for the session to end.
-                    if let Err(leaving) = worker.leave() {
-                        tracing::warn!("{name}: {leaving}");
-                    }
-                    return Err(error);
-                }
-            }
-        }
-    }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,5 +1,6 @@
 //! What state a program is in, and who is told.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +19,8 @@ pub enum State {
     PendingShutdown,
     /// It has stopped.
     NotRunning,
+    /// It is stopping because of an error.
+    PendingError,
     /// It has stopped because of an error.
     Error,
 }
@@ -30,6 +33,7 @@ impl fmt::Display for State {
             Self::Running => "RUNNING",
             Self::PendingShutdown => "PENDING_SHUTDOWN",
             Self::NotRunning => "NOT_RUNNING",
+            Self::PendingError => "PENDING_ERROR",
             Self::Error => "ERROR",
         })
     }
@@ -40,6 +44,7 @@ impl State {
         match self {
             Self::Created | Self::Rebalancing | Self::Running => self != next,
             Self::PendingShutdown => matches!(next, Self::NotRunning | Self::Error),
+            Self::PendingError => next == Self::Error,
             Self::NotRunning | Self::Error => false,
         }
     }
@@ -50,8 +55,8 @@ pub type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
 
 /// The state of one instance, put together from those of its threads.
 pub(crate) struct StateBoard {
-    // Guards one state a thread; held while listeners are told, so that they hear changes in order.
-    threads: Mutex<Vec<ThreadPhase>>,
+    // Guards the phases of all threads by number; held while listeners are told, so that they hear changes in order.
+    threads: Mutex<BTreeMap<usize, ThreadPhase>>,
     current: watch::Sender<State>,
     listener: Option<StateListener>,
 }
@@ -65,10 +70,10 @@ pub(crate) enum ThreadPhase {
 }
 
 impl StateBoard {
-    pub(crate) fn new(threads: usize, listener: Option<StateListener>) -> Self {
+    pub(crate) fn new(listener: Option<StateListener>) -> Self {
         let current = watch::Sender::new(State::Created);
         Self {
-            threads: Mutex::new(vec![ThreadPhase::Settling; threads]),
+            threads: Mutex::default(),
             current,
             listener,
         }
@@ -82,41 +87,50 @@ impl StateBoard {
         self.current.subscribe()
     }
 
-    pub(crate) fn begin(&self) {
+    /// The program stops, as `PendingShutdown` or `PendingError`.
+    pub(crate) fn shut_down(&self, pending: State) {
         let _order = self
             .threads
             .lock()
             .expect("listeners' panics end the program's thread, not this section");
-        self.change(State::Rebalancing);
+        self.change(pending);
     }
 
-    pub(crate) fn shut_down(&self) {
-        let _order = self.threads.lock().expect("as above");
-        self.change(State::PendingShutdown);
-    }
-
+    /// Notes what a thread does; one not known yet is new.
     pub(crate) fn thread_is(&self, thread: usize, phase: ThreadPhase) {
         let mut threads = self.threads.lock().expect("as above");
-        let Some(known) = threads.get_mut(thread).filter(|known| **known != phase) else {
+        if threads.insert(thread, phase) != Some(phase) {
+            self.follow(&threads);
+        }
+    }
+
+    /// Forgets a thread that was removed.
+    pub(crate) fn thread_left(&self, thread: usize) {
+        let mut threads = self.threads.lock().expect("as above");
+        threads.remove(&thread);
+        self.follow(&threads);
+    }
+
+    fn follow(&self, threads: &BTreeMap<usize, ThreadPhase>) {
+        // Without any thread there is nothing to say: it is as it was.
+        if threads.is_empty() {
             return;
-        };
-        *known = phase;
-        self.change(
-            if threads
-                .iter()
-                .all(|t| matches!(t, ThreadPhase::Ended | ThreadPhase::Failed))
-            {
-                if threads.contains(&ThreadPhase::Failed) {
+        }
+        let over = |phase: &ThreadPhase| matches!(phase, ThreadPhase::Ended | ThreadPhase::Failed);
+        let has = |phase| threads.values().any(|thread| *thread == phase);
+        let failing = matches!(self.state(), State::PendingError | State::PendingShutdown);
+        self.change(match () {
+            () if threads.values().all(over) && failing => {
+                if has(ThreadPhase::Failed) || self.state() == State::PendingError {
                     State::Error
                 } else {
                     State::NotRunning
                 }
-            } else if threads.contains(&ThreadPhase::Settling) {
-                State::Rebalancing
-            } else {
-                State::Running
-            },
-        );
+            }
+            () if has(ThreadPhase::Settling) => State::Rebalancing,
+            () if has(ThreadPhase::Working) => State::Running,
+            () => return,
+        });
     }
 
     fn change(&self, next: State) {
@@ -142,13 +156,14 @@ mod tests {
             let heard = heard.clone();
             move |next, _before| heard.lock().unwrap().push(next)
         });
-        let board = StateBoard::new(2, Some(listener));
-        board.begin();
+        let board = StateBoard::new(Some(listener));
+        board.thread_is(0, ThreadPhase::Settling);
+        board.thread_is(1, ThreadPhase::Settling);
         board.thread_is(0, ThreadPhase::Working);
         board.thread_is(1, ThreadPhase::Working);
         board.thread_is(1, ThreadPhase::Settling);
         board.thread_is(1, ThreadPhase::Working);
-        board.shut_down();
+        board.shut_down(State::PendingShutdown);
         board.thread_is(0, ThreadPhase::Ended);
         board.thread_is(1, ThreadPhase::Ended);
         use State::{NotRunning, PendingShutdown, Rebalancing, Running};
@@ -167,9 +182,23 @@ mod tests {
 
     #[test]
     fn a_failed_thread_makes_the_end_an_error() {
-        let board = StateBoard::new(1, None);
-        board.begin();
+        let board = StateBoard::new(None);
+        board.thread_is(0, ThreadPhase::Working);
+        board.thread_is(1, ThreadPhase::Working);
+        board.shut_down(State::PendingError);
         board.thread_is(0, ThreadPhase::Failed);
+        assert_eq!(board.state(), State::PendingError);
+        board.thread_is(1, ThreadPhase::Ended);
         assert_eq!(board.state(), State::Error);
+    }
+
+    #[test]
+    fn a_thread_that_was_removed_keeps_nobody_waiting() {
+        let board = StateBoard::new(None);
+        board.thread_is(0, ThreadPhase::Working);
+        board.thread_is(1, ThreadPhase::Settling);
+        assert_eq!(board.state(), State::Rebalancing);
+        board.thread_left(1);
+        assert_eq!(board.state(), State::Running);
     }
 }

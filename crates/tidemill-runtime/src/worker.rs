@@ -17,6 +17,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use tidemill_streams::{Outputs, TaskId, Topology};
 
 use self::assignment::Standing;
 use crate::config::Config;
+use crate::control::Control;
 use crate::databases::Databases;
 use crate::error::RunError;
 use crate::live_task::LiveTask;
@@ -53,6 +55,9 @@ pub(crate) struct Instance {
     pub(crate) config: Config,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) databases: Databases,
+    pub(crate) control: Control,
+    /// Nothing is processed while this is set.
+    pub(crate) paused: AtomicBool,
     pub(crate) restore_listener: Option<RestoreListener>,
 }
 
@@ -77,6 +82,8 @@ impl Instance {
 pub(crate) enum Command {
     /// Answer from the tasks' stores.
     Query(Query),
+    /// Something changed that a turn looks at.
+    Look,
     /// Commit, leave and end.
     Stop,
 }
@@ -172,7 +179,11 @@ impl Worker {
         self.take_up_when_stable(now)?;
         self.restore(now)?;
         if let Standing::Holding(_) = self.standing {
-            self.process(now)?;
+            if self.instance.paused.load(Ordering::Relaxed) {
+                self.hold_back();
+            } else {
+                self.process(now)?;
+            }
             self.sender.producer.poll()?;
             if self.commit_is_due(now) {
                 self.commit(now)?;
@@ -193,6 +204,7 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Query(query)) => query.answer(&mut self.tasks, &self.restorer),
+                Ok(Command::Look) => {}
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
             }

@@ -47,6 +47,7 @@ impl Worker {
             return Ok(());
         }
         let partitions = partitions.clone();
+        self.instance.control.check()?;
         let committed = if partitions.is_empty() {
             Vec::new()
         } else {

@@ -35,6 +35,13 @@ impl Worker {
         if full { self.commit(now) } else { Ok(()) }
     }
 
+    /// Keeps what arrives within its bounds while nothing is processed.
+    pub(super) fn hold_back(&mut self) {
+        for live in self.tasks.values_mut() {
+            balance(&mut *self.member, live, &self.instance);
+        }
+    }
+
     pub(super) fn until_due(&self, now: Timestamp) -> Duration {
         let tasks = || self.tasks.values().map(|live| &live.task);
         let open = self.sender.producer.is_open() || tasks().any(|task| task.needs_commit());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tidemill_streams::App;
 
 use super::{Command, Instance, Post, Turn, Worker};
 use crate::config::Config;
+use crate::control::Control;
 use crate::databases::Databases;
 use crate::error::RunError;
 use crate::plan::{Missing, prepare};
@@ -119,12 +121,15 @@ impl World {
         };
         let member = transport.join(&subscription).unwrap();
         let restore_listener: Option<crate::restore::RestoreListener> = Some(Arc::new(listener));
+        let control = Control::open(transport.clone(), "app", None).unwrap();
         let instance = Instance {
             topology,
             plan,
             config,
             transport,
             databases,
+            control,
+            paused: AtomicBool::new(false),
             restore_listener,
         };
         let (commands, receiver) = channel();

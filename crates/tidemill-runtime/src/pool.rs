@@ -1,0 +1,315 @@
+//! The threads of an instance: added, removed, replaced when they fail, and stopped together.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tidemill_client::{Member, Subscription, TransportError, Wake};
+use tidemill_data::Timestamp;
+
+use crate::error::RunError;
+use crate::failure::{Failure, FailureHandler, Response};
+use crate::state::{State, StateBoard, ThreadPhase};
+use crate::worker::{Command, Instance, Post, Turn, Worker};
+
+/// Pauses before a failed thread is replaced: they double, so that a record that fails every time does not keep a
+/// processor busy.
+const REPLACE_PAUSE_MIN: Duration = Duration::from_millis(10);
+const REPLACE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A thread that worked for so many turns has recovered from whatever its predecessor failed of.
+const RECOVERED_TURNS: u32 = 1_000;
+
+/// The threads of one instance.
+pub(crate) struct Pool {
+    instance: Arc<Instance>,
+    board: Arc<StateBoard>,
+    subscription: Subscription,
+    handler: Option<FailureHandler>,
+    // Guards the table of threads; short sections, and no thread is joined under it.
+    threads: Mutex<Threads>,
+    // Guards the error that ended the program.
+    error: Mutex<Option<RunError>>,
+}
+
+#[derive(Default)]
+struct Threads {
+    // By number, from 1.
+    seats: BTreeMap<usize, Seat>,
+    stopping: bool,
+}
+
+struct Seat {
+    commands: Sender<Command>,
+    wake: Wake,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a worker begins with.
+type Successor = (Box<dyn Member>, Receiver<Command>);
+
+impl Pool {
+    pub(crate) fn new(
+        instance: Arc<Instance>,
+        board: Arc<StateBoard>,
+        subscription: Subscription,
+        handler: Option<FailureHandler>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            instance,
+            board,
+            subscription,
+            handler,
+            threads: Mutex::default(),
+            error: Mutex::default(),
+        })
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        self.threads
+            .lock()
+            .expect("no section that holds this lock panics")
+    }
+
+    pub(crate) fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    fn name(&self, number: usize) -> String {
+        format!("{}-{number}", self.subscription.client)
+    }
+
+    /// The names of the threads, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.threads()
+            .seats
+            .keys()
+            .map(|number| self.name(*number))
+            .collect()
+    }
+
+    /// Sends a command to every thread; `make` makes each its own.
+    pub(crate) fn tell(&self, mut make: impl FnMut() -> Command) {
+        for seat in self.threads().seats.values() {
+            // A thread that has just ended drops the command.
+            let _ = seat.commands.send(make());
+            (seat.wake)();
+        }
+    }
+
+    fn join_group(&self, number: usize) -> Result<Box<dyn Member>, TransportError> {
+        let id = self.instance.config.group_instance_id.as_ref();
+        self.instance.transport.join(&Subscription {
+            client: self.name(number),
+            instance: id.map(|id| format!("{id}-{number}")),
+            ..self.subscription.clone()
+        })
+    }
+
+    /// Starts one more thread under the lowest free number, and gives its name; `None` once the program is stopping.
+    pub(crate) fn add(self: &Arc<Self>) -> Result<Option<String>, RunError> {
+        let mut threads = self.threads();
+        if threads.stopping {
+            return Ok(None);
+        }
+        let number = (1..).find(|n| !threads.seats.contains_key(n)).unwrap_or(1);
+        let (commands, receiver) = channel();
+        let member = self.join_group(number)?;
+        let wake = member.wake();
+        self.board.thread_is(number, ThreadPhase::Settling);
+        let pool = self.clone();
+        let thread = std::thread::Builder::new()
+            .name(self.name(number))
+            .spawn(move || pool.serve(number, member, receiver));
+        let thread = Some(thread.map_err(|error| RunError::Thread(error.to_string()))?);
+        threads.seats.insert(
+            number,
+            Seat {
+                commands,
+                wake,
+                thread,
+            },
+        );
+        Ok(Some(self.name(number)))
+    }
+
+    /// Stops one thread, the youngest if none is named, and waits until its work is committed and others have it.
+    pub(crate) fn remove(&self, name: Option<&str>) -> Option<String> {
+        let (number, thread) = {
+            let mut threads = self.threads();
+            let chosen = match name {
+                Some(name) => threads.seats.keys().find(|number| self.name(**number) == name),
+                None => threads.seats.keys().next_back(),
+            };
+            let number = *chosen?;
+            let seat = threads.seats.get_mut(&number)?;
+            let _ = seat.commands.send(Command::Stop);
+            (seat.wake)();
+            (number, seat.thread.take()?)
+        };
+        if thread.join().is_err() {
+            tracing::error!("{}: panicked", self.name(number));
+        }
+        self.threads().seats.remove(&number);
+        self.board.thread_left(number);
+        Some(self.name(number))
+    }
+
+    /// Asks all threads to commit, leave and end.
+    pub(crate) fn stop(&self, as_state: State) {
+        self.board.shut_down(as_state);
+        self.threads().stopping = true;
+        self.tell(|| Command::Stop);
+    }
+
+    /// Waits until all threads have ended. Errors: why the program had stopped by itself, if it had.
+    pub(crate) fn join(&self) -> Result<(), RunError> {
+        loop {
+            let next = {
+                let mut threads = self.threads();
+                let mut seats = threads.seats.iter_mut();
+                seats.find_map(|(number, seat)| Some((*number, seat.thread.take()?)))
+            };
+            let Some((number, thread)) = next else { break };
+            if thread.join().is_err() {
+                return Err(RunError::Panic(self.name(number)));
+            }
+        }
+        let mut error = self.error.lock().expect("no section that holds this lock panics");
+        error.take().map_or(Ok(()), Err)
+    }
+
+    /// What a thread does: runs a worker, and another in its place for as long as the handler says so.
+    fn serve(self: &Arc<Self>, number: usize, member: Box<dyn Member>, commands: Receiver<Command>) {
+        let name = self.name(number);
+        let mut next = Some((member, commands));
+        let mut pause = REPLACE_PAUSE_MIN;
+        while let Some((member, commands)) = next.take() {
+            let mut turns = 0;
+            let run = AssertUnwindSafe(|| self.run(number, member, commands, &mut turns));
+            let outcome = std::panic::catch_unwind(run);
+            self.instance.databases.flush();
+            let (failure, response) = match outcome {
+                Ok(Ok(())) => {
+                    self.board.thread_is(number, ThreadPhase::Ended);
+                    return;
+                }
+                Ok(Err(judged)) => judged,
+                Err(_panic) => self.judge(number, RunError::Panic(name.clone())),
+            };
+            if turns > RECOVERED_TURNS {
+                pause = REPLACE_PAUSE_MIN;
+            }
+            next = self.after(number, failure, response, pause);
+            pause = pause.saturating_mul(2).min(REPLACE_PAUSE_MAX);
+        }
+    }
+
+    fn run(
+        &self,
+        number: usize,
+        member: Box<dyn Member>,
+        commands: Receiver<Command>,
+        turns: &mut u32,
+    ) -> Result<(), (Failure, Response)> {
+        let wait = self.instance.config.poll_wait;
+        let post = Post {
+            name: self.name(number),
+            number,
+        };
+        let name = post.name.clone();
+        let judge = |error| self.judge(number, error);
+        let worker = Worker::new(self.instance.clone(), post, member, commands, now());
+        let mut worker = worker.map_err(judge)?;
+        loop {
+            *turns = turns.saturating_add(1);
+            match worker.turn(now(), wait) {
+                Ok(Turn::Next(phase)) => self.board.thread_is(number, phase),
+                Ok(Turn::Stopped) => return worker.leave().map_err(judge),
+                Err(error) => {
+                    // Before leaving: whoever hears that this member has gone looks for an order to stop.
+                    let judged = judge(error);
+                    // Others take over at once, instead of waiting for the session to end.
+                    if let Err(leaving) = worker.leave() {
+                        tracing::warn!("{name}: {leaving}");
+                    }
+                    return Err(judged);
+                }
+            }
+        }
+    }
+
+    /// Asks the handler what to do about a failed thread, and tells the other instances if they are to stop.
+    fn judge(&self, number: usize, error: RunError) -> (Failure, Response) {
+        let thread = self.name(number);
+        tracing::error!("{thread}: {error}");
+        let ordered = matches!(error, RunError::ApplicationShutdown { .. });
+        let failure = Failure { thread, error };
+        let response = match &self.handler {
+            Some(handler) if !ordered => handler(&failure),
+            _ => Response::ShutdownClient,
+        };
+        if response == Response::ShutdownApplication {
+            let reason = failure.error.to_string();
+            if let Err(error) = self.instance.control.order_shutdown(&failure.thread, &reason) {
+                tracing::error!("the other instances could not be told to shut down: {error}");
+            }
+        }
+        (failure, response)
+    }
+
+    /// Does what the handler wants. A new member and its commands mean: go on in the place of the failed thread.
+    fn after(
+        &self,
+        number: usize,
+        failure: Failure,
+        response: Response,
+        pause: Duration,
+    ) -> Option<Successor> {
+        let error = match response {
+            Response::ReplaceThread => match self.replace(number, pause) {
+                Ok(replaced) => return replaced,
+                Err(error) => error.into(),
+            },
+            Response::ShutdownClient | Response::ShutdownApplication => failure.error,
+        };
+        let mut first = self.error.lock().expect("no section that holds this lock panics");
+        first.get_or_insert(error);
+        drop(first);
+        self.stop(State::PendingError);
+        self.board.thread_is(number, ThreadPhase::Failed);
+        None
+    }
+
+    fn replace(&self, number: usize, pause: Duration) -> Result<Option<Successor>, TransportError> {
+        self.board.thread_is(number, ThreadPhase::Settling);
+        let (commands, receiver) = channel();
+        if let Some(seat) = self.threads().seats.get_mut(&number) {
+            seat.commands = commands;
+        }
+        // Queries that come during the pause are dropped, which tells whoever asked that nobody answers.
+        if let Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) = receiver.recv_timeout(pause) {
+            self.board.thread_is(number, ThreadPhase::Ended);
+            return Ok(None);
+        }
+        let member = self.join_group(number)?;
+        let mut threads = self.threads();
+        if threads.stopping {
+            self.board.thread_is(number, ThreadPhase::Ended);
+            return Ok(None);
+        }
+        if let Some(seat) = threads.seats.get_mut(&number) {
+            seat.wake = member.wake();
+        }
+        tracing::info!("{}: replaced", self.name(number));
+        Ok(Some((member, receiver)))
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
