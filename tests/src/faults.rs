@@ -9,7 +9,7 @@ mod run;
 mod verdict;
 
 pub use program::{Names, Worker};
-pub use run::{Faults, run};
+pub use run::{Faults, Membership, run};
 pub use verdict::{Guarantee, Verdict};
 
 /// Random numbers from a seed, for choices that a failed run must be able to make again.

@@ -6,14 +6,15 @@
 use std::path::Path;
 
 use tidemill::broker::{Broker, BrokerConfig};
-use tidemill_tests::faults::{Faults, Guarantee, run};
+use tidemill_tests::faults::{Faults, Guarantee, Membership, run};
 
-async fn kill_three_times(guarantee: Guarantee) {
+async fn kill_three_times(guarantee: Guarantee, membership: Membership) {
     let broker = Broker::start(BrokerConfig::embedded()).await.unwrap();
     let faults = Faults {
         program: Path::new(env!("CARGO_BIN_EXE_faults")).to_owned(),
         bootstrap: broker.bootstrap().to_owned(),
         guarantee,
+        membership,
         instances: 3,
         rounds: 3,
         records_a_round: 1_000,
@@ -27,5 +28,10 @@ async fn kill_three_times(guarantee: Guarantee) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_killed_at_random_lose_nothing() {
-    kill_three_times(Guarantee::AtLeastOnce).await;
+    kill_three_times(Guarantee::AtLeastOnce, Membership::Dynamic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_killed_at_random_count_everything_exactly_once() {
+    kill_three_times(Guarantee::ExactlyOnce, Membership::Static).await;
 }

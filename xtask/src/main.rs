@@ -72,7 +72,15 @@ fn demo(arguments: &[String]) -> Result<()> {
 fn faults(arguments: &[String]) -> Result<()> {
     setup::ensure()?;
     let run = |words: &[&str]| {
-        let mut all = vec!["run", "--release", "--package", "tidemill-tests", "--bin", "faults", "--"];
+        let mut all = vec![
+            "run",
+            "--release",
+            "--package",
+            "tidemill-tests",
+            "--bin",
+            "faults",
+            "--",
+        ];
         all.extend(words);
         command::cargo(&all)
     };

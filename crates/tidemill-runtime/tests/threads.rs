@@ -95,7 +95,7 @@ async fn threads_are_added_and_removed_while_records_flow() {
     world.counted(&[&running]).await;
     let first = running.threads().first().unwrap().clone();
     assert_eq!(running.remove_thread_named(&first).await.unwrap(), Some(first));
-    assert_eq!(running.threads(), [added.clone()]);
+    assert_eq!(running.threads(), std::slice::from_ref(&added));
     world.click("c");
     world.counted(&[&running]).await;
     assert_eq!(running.remove_thread_named("nobody").await.unwrap(), None);

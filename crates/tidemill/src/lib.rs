@@ -72,7 +72,8 @@ pub use tidemill_data::{
 pub use tidemill_data::{DAY, HOUR, MINUTE, SECOND};
 pub use tidemill_derive::Data;
 pub use tidemill_runtime::{
-    Config, ConfigError, Launch, QueryError, RestoreProgress, RunError, Running, Start, StartError, State,
+    Config, ConfigError, Failure, Launch, QueryError, Response, RestoreProgress, RunError, Running, Start,
+    StartError, State,
 };
 pub use tidemill_streams::*;
 

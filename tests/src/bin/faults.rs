@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use tidemill::broker::{Broker, BrokerConfig};
-use tidemill_tests::faults::{Faults, Guarantee, Worker, run};
+use tidemill_tests::faults::{Faults, Guarantee, Membership, Worker, run};
 
 const ROUNDS: u32 = 50;
 
@@ -47,6 +47,7 @@ async fn faults(words: &[String]) -> Result<ExitCode> {
         program: std::env::current_exe()?,
         bootstrap,
         guarantee,
+        membership: Membership::Dynamic,
         instances: 3,
         rounds: word(2).map_or(Ok(ROUNDS), str::parse)?,
         records_a_round: 3_000,

@@ -61,36 +61,41 @@ pub struct Worker {
     pub state_dir: PathBuf,
     /// The `processing.guarantee`.
     pub guarantee: Guarantee,
+    /// Its `group.instance.id`: a static member that comes back has its partitions back at once.
+    pub member: Option<String>,
 }
 
 impl Worker {
     /// Its arguments on a command line; [`parse`](Self::parse) reads them back.
     pub fn arguments(&self) -> Vec<String> {
-        vec![
+        let mut words = vec![
             "worker".into(),
             self.bootstrap.clone(),
             self.names.app.clone(),
             self.state_dir.display().to_string(),
             self.guarantee.setting().into(),
-        ]
+        ];
+        words.extend(self.member.clone());
+        words
     }
 
     /// Reads what [`arguments`](Self::arguments) wrote, without the first word.
     pub fn parse(words: &[String]) -> Result<Self> {
-        let [bootstrap, app, state_dir, guarantee] = words else {
-            return Err(anyhow!("worker BOOTSTRAP APP STATE_DIR GUARANTEE"));
+        let [bootstrap, app, state_dir, guarantee, member @ ..] = words else {
+            return Err(anyhow!("worker BOOTSTRAP APP STATE_DIR GUARANTEE [MEMBER]"));
         };
         Ok(Self {
             bootstrap: bootstrap.clone(),
             names: Names { app: app.clone() },
             state_dir: state_dir.into(),
             guarantee: Guarantee::parse(guarantee)?,
+            member: member.first().cloned(),
         })
     }
 
     /// Runs until its standard input ends, or it is killed.
     pub async fn run(&self) -> Result<()> {
-        let config = Config::new()
+        let mut config = Config::new()
             .bootstrap_servers(&self.bootstrap)
             .state_dir(&self.state_dir)
             .set("processing.guarantee", self.guarantee.setting())?
@@ -99,6 +104,9 @@ impl Worker {
             .set("session.timeout.ms", 6_000)?
             .set("heartbeat.interval.ms", 500)?
             .set("repartition.purge.interval.ms", 1_000)?;
+        if let Some(member) = &self.member {
+            config = config.set("group.instance.id", member)?;
+        }
         let running = topology(&self.names).start(config).await?;
         let asked = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         tokio::select! {

@@ -27,6 +27,8 @@ pub struct Faults {
     pub bootstrap: String,
     /// What must hold.
     pub guarantee: Guarantee,
+    /// Who the instances are to their group.
+    pub membership: Membership,
     /// How many processes at a time.
     pub instances: usize,
     /// How often one of them is killed.
@@ -35,6 +37,15 @@ pub struct Faults {
     pub records_a_round: u64,
     /// Which process dies when.
     pub seed: u64,
+}
+
+/// Who an instance is to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// A new member every time: what a killed one had is free when its session has timed out.
+    Dynamic,
+    /// The same member every time (`group.instance.id`).
+    Static,
 }
 
 struct Instance {
@@ -109,6 +120,7 @@ pub async fn run(faults: &Faults) -> Result<Verdict> {
             names: names.clone(),
             state_dir: dir.path().join(format!("state-{n}")),
             guarantee: faults.guarantee,
+            member: (faults.membership == Membership::Static).then(|| format!("member-{n}")),
         };
         let log = dir.path().join(format!("instance-{n}.log"));
         instances.push(Instance::start(&faults.program, worker, log)?);
