@@ -56,6 +56,7 @@ areas! {
     aggregate: "aggregate",
     table: "table",
     join_stream_table: "join-stream-table",
+    join_foreign_key: "join-foreign-key",
     join_stream_stream: "join-stream-stream",
     join_table_table: "join-table-table",
     processor: "processor",

@@ -156,6 +156,7 @@ fn spread(
             .or_else(|| matched.get(*name).copied());
         counts.extend(fixed.map(|n| ((*name).to_owned(), n)));
     }
+    let groups = topology.copartitioned_topics();
     let mut open: Vec<&str> = internal
         .keys()
         .copied()
@@ -171,12 +172,33 @@ fn spread(
             None => true,
         });
         if open.len() == before {
+            // Topics in a loop, as those of a foreign-key join, take the count of what they have to match.
+            open.retain(|name| match matching_count(&groups, name, &counts) {
+                Some(count) => {
+                    counts.insert((*name).to_owned(), count);
+                    false
+                }
+                None => true,
+            });
+        }
+        if open.len() == before {
             return Err(StartError::Unresolved {
                 topics: open.iter().map(|name| (*name).to_owned()).collect(),
             });
         }
     }
     Ok(counts)
+}
+
+/// The most partitions of the topics that this one has to match, as far as they are known.
+fn matching_count(groups: &[Vec<String>], topic: &str, counts: &BTreeMap<String, i32>) -> Option<i32> {
+    let groups = groups
+        .iter()
+        .filter(|group| group.iter().any(|member| member == topic));
+    groups
+        .flatten()
+        .filter_map(|member| counts.get(member).copied())
+        .max()
 }
 
 /// The most tasks of those that write the topic, once all of their inputs are known.

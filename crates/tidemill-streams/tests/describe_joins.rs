@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidemill_data::{MINUTE, SECOND, StoreName, Topic};
-use tidemill_streams::{App, JoinWindow, KTable};
+use tidemill_streams::{App, ForeignKeyed, JoinWindow, KTable};
 
 fn topic(name: &str) -> Topic<String, String> {
     Topic::named(name)
@@ -37,6 +37,10 @@ macro_rules! golden {
 
 fn window() -> JoinWindow {
     JoinWindow::within(5 * SECOND)
+}
+
+fn by_value(table: &KTable<String, String>) -> ForeignKeyed<String, String, String> {
+    table.by_foreign_key(|_, value| value.clone())
 }
 
 const HISTORY: Duration = Duration::from_secs(300);
@@ -92,6 +96,20 @@ golden! {
     stream_self_join: |app| {
         let stream = app.stream(&topic("in"));
         stream.clone().join(stream, window(), |_, l, r| format!("{l}{r}")).to(&topic("out"));
+    };
+    foreign_key_join: |app| {
+        let (orders, customers) = (app.table(&topic("orders")), app.table(&topic("customers")));
+        out(&by_value(&orders).join(&customers, |_, l, r| l + &r));
+    };
+    foreign_key_left_join_stored: |app| {
+        let orders = app.table_as(&topic("orders"), &store("orders-kept"));
+        let customers = app.table_as(&topic("customers"), &store("customers-kept"));
+        out(&by_value(&orders).left_join_as(&customers, &store("joined"), |_, l, _| l));
+    };
+    foreign_key_join_named: |app| {
+        let (orders, customers) = (app.table(&topic("orders")), app.table(&topic("customers")));
+        let keyed = by_value(&orders).named("by-customer");
+        out(&keyed.join_as(&customers, &store("joined"), |_, l, r| l + &r));
     };
     table_versioned: |app| {
         let stream = app.stream(&topic("clicks"));

@@ -102,3 +102,43 @@ fn an_internal_topic_that_no_longer_fits_is_refused() {
         error.starts_with("internal topic app-counts-changelog has 7 partitions, but the program needs 2")
     );
 }
+
+#[test]
+fn the_topics_of_a_foreign_key_join_match_the_table_they_lead_to() {
+    let app = App::new("app");
+    let _ = app
+        .table(&LEFT)
+        .by_foreign_key(|_, right: &String| right.clone())
+        .named("joined")
+        .join(&app.table(&RIGHT), |_, l, r| l + &r);
+    let cluster = MemoryCluster::new();
+    cluster.topic("left", 2);
+    cluster.topic("right", 3);
+    let plan = planned(&cluster, &app).unwrap();
+    let count = |topic: &str| plan.partitions.get(topic).copied();
+    assert_eq!(count("app-joined-subscription-registration-topic"), Some(3));
+    assert_eq!(count("app-joined-subscription-response-topic"), Some(2));
+    assert_eq!(plan.tasks, [2, 3]);
+}
+
+#[test]
+fn repartition_topics_with_numbers_of_their_own_must_agree_too() {
+    let app = App::new("app");
+    let left = app.stream(&LEFT).select_key(|_, v| v.clone());
+    let right = app.stream(&RIGHT).select_key(|_, v| v.clone());
+    left.repartition_into("by-left", 4)
+        .join(
+            right.repartition_into("by-right", 5),
+            tidemill_streams::JoinWindow::within(tidemill_data::SECOND),
+            |_, l, r| format!("{l}{r}"),
+        )
+        .to(&OUT);
+    let cluster = MemoryCluster::new();
+    cluster.topic("left", 2);
+    cluster.topic("right", 3);
+    let error = planned(&cluster, &app).unwrap_err().to_string();
+    assert!(
+        error.contains("app-by-left-repartition (4), app-by-right-repartition (5)"),
+        "{error}"
+    );
+}

@@ -7,6 +7,7 @@ mod flat_map_values;
 mod for_each;
 mod group;
 mod group_table;
+mod join_foreign_key;
 mod join_streams;
 mod join_table;
 mod join_tables;
@@ -29,6 +30,7 @@ mod table_source;
 mod to_stream;
 mod to_table;
 
+pub use join_foreign_key::ForeignKeyed;
 pub use split::Split;
 
 /// Whether a name was made from an operator's place in the program.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidemill_data::{StoreName, Topic};
 use tidemill_streams::{JoinWindow, KStream, KTable};
 
-use super::{Made, Op, Program, StoredRows, Text, joiner};
+use super::{Made, Op, Program, StoredRows, Text, joiner, key_function};
 
 impl Program {
     /// Adds a join, or gives nothing for an operator that is none.
@@ -14,6 +14,7 @@ impl Program {
             "join_stream_table" => Made::Stream(self.join_stream_table(op)?),
             "join_stream_stream" => Made::Stream(self.join_stream_stream(op)?),
             "join_table_table" => Made::Table(self.join_table_table(op)?),
+            "join_fk" => Made::Table(self.join_foreign_key(op)?),
             _ => return Ok(None),
         }))
     }
@@ -62,6 +63,24 @@ impl Program {
             "inner" => left.join(right, window, move |k, l, r| join(k, l, r)),
             "left" => left.left_join(right, window, move |k, l, r| join(k, l, &text(r))),
             _ => left.outer_join(right, window, move |k, l, r| join(k, &text(l), &text(r))),
+        })
+    }
+
+    fn join_foreign_key(&mut self, op: &Op) -> Result<KTable<Text, String>> {
+        let [left, right] = sides(op)?;
+        let (left, right) = (self.table(left)?, self.table(right)?);
+        let extract = key_function(op.need("extractor")?)?;
+        let keyed = left.by_foreign_key(move |k: &Text, v: &String| extract(k, &Some(v.clone())));
+        let join = joiner(op.need("joiner")?)?;
+        Ok(match (op.need_text("kind")?, self.named(op)) {
+            ("inner", None) => keyed.try_join(&right, move |k, l, r| Ok(join(k, &Some(l), &Some(r)))),
+            ("inner", Some(store)) => {
+                keyed.try_join_as(&right, &store, move |k, l, r| Ok(join(k, &Some(l), &Some(r))))
+            }
+            (_, None) => keyed.try_left_join(&right, move |k, l, r| Ok(join(k, &Some(l), &r))),
+            (_, Some(store)) => {
+                keyed.try_left_join_as(&right, &store, move |k, l, r| Ok(join(k, &Some(l), &r)))
+            }
         })
     }
 
