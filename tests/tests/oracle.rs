@@ -60,4 +60,11 @@ areas! {
     join_stream_stream: "join-stream-stream",
     join_table_table: "join-table-table",
     processor: "processor",
+    windows_tumbling: "windows-tumbling",
+    windows_hopping: "windows-hopping",
+    windows_sliding: "windows-sliding",
+    windows_session: "windows-session",
+    emit_on_close: "emit-on-close",
+    emit_throttle: "emit-throttle",
+    cogroup: "cogroup",
 }

@@ -61,7 +61,7 @@ pub use murmur2::{murmur2, partition_for_key};
 pub use stamped::Stamped;
 pub use time::{DAY, HOUR, MILLISECOND, MINUTE, SECOND, Timestamp};
 pub use topic::{StoreName, Topic};
-pub use windowed::{TimeWindowed, Windowed};
+pub use windowed::{SessionWindowed, TimeWindowed, Windowed};
 
 /// The byte forms of windowed keys, as Kafka's serializers and Kafka Streams' changelogs have them.
 pub mod window_keys {

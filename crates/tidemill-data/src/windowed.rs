@@ -119,6 +119,44 @@ impl<K: 'static> Format<Windowed<K>> for TimeWindowed<K> {
     }
 }
 
+/// Kafka's `SessionWindowedSerializer` over a key format: both ends are written.
+pub struct SessionWindowed<K> {
+    key: Wire<K>,
+}
+
+impl<K: 'static> SessionWindowed<K> {
+    /// Sessions of keys in the format `key`.
+    #[must_use]
+    pub fn with_key(key: Wire<K>) -> Self {
+        Self { key }
+    }
+}
+
+impl<K: 'static> Format<Windowed<K>> for SessionWindowed<K> {
+    fn encode(
+        &self,
+        at: Place<'_>,
+        windowed: &Windowed<K>,
+        out: &mut Vec<u8>,
+    ) -> Result<Presence, EncodeError> {
+        value_present(self.key.encode(at, &windowed.key, out)?)?;
+        bytes::push_session_suffix(windowed.start_ms, windowed.end_ms, out);
+        Ok(Presence::Value)
+    }
+
+    fn decode(&self, at: Place<'_>, bytes: Option<&[u8]>) -> Result<Windowed<K>, DecodeError> {
+        let bytes = bytes.ok_or_else(DecodeError::null::<Windowed<K>>)?;
+        let (key, start_ms, end_ms) =
+            bytes::split_session(bytes).ok_or_else(|| too_short::<Windowed<K>>(16, bytes.len()))?;
+        let key = self.key.decode(at, Some(key))?;
+        Ok(Windowed {
+            key,
+            start_ms,
+            end_ms,
+        })
+    }
+}
+
 fn value_present(key: Presence) -> Result<(), EncodeError> {
     match key {
         Presence::Value => Ok(()),
@@ -206,6 +244,21 @@ mod tests {
         assert_eq!(out, [b'k', 0, 0, 0, 0, 0, 0, 0x4e, 0x20]);
         assert_eq!(topic.key().decode(place, Some(&out)).unwrap(), key);
         assert!(topic.key().decode(place, Some(&out[..7])).is_err());
+    }
+
+    #[test]
+    fn a_session_around_a_chosen_key_format_is_written_as_the_keys_own() {
+        let topic: Topic<Windowed<String>, i64> =
+            Topic::new("visits").key_format(SessionWindowed::with_key(Wire::own()));
+        let none = Headers::new();
+        let place = Place::key("visits", &none);
+        let key = Windowed::new(String::from("k"), 1, 258);
+        let (mut chosen, mut own) = (Vec::new(), Vec::new());
+        let _ = topic.key().encode(place, &key, &mut chosen).unwrap();
+        let _ = key.encode(&mut own).unwrap();
+        assert_eq!(chosen, own);
+        assert_eq!(topic.key().decode(place, Some(&own)).unwrap(), key);
+        assert!(topic.key().decode(place, Some(&own[..15])).is_err());
     }
 
     #[test]

@@ -28,7 +28,12 @@ impl KeyValueStore {
 
     /// Sets the value of a key; `timestamp` is that of the changelog record.
     pub fn put(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp) {
-        self.space.put(key, [value, &[]], timestamp, &Headers::new());
+        self.put_with_headers(key, value, timestamp, &Headers::new());
+    }
+
+    /// As [`put`](Self::put), with headers for the changelog record.
+    pub fn put_with_headers(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp, headers: &Headers) {
+        self.space.put(key, [value, &[]], timestamp, headers);
     }
 
     /// Removes a key, and writes a tombstone to the changelog whether or not it was there.

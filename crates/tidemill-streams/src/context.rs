@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) current: Option<Current>,
     pub(crate) clocks: Clocks,
     pub(crate) wall_time: Timestamp,
+    /// Grows when state goes back to the last commit, so that what operators keep of it beside stores is made anew.
+    pub(crate) epoch: u64,
     pub(crate) dropped: u64,
     /// Failures that a policy other than `Fail` dealt with.
     pub(crate) failures: Vec<Failure>,

@@ -2,12 +2,12 @@
 
 use std::{any::Any, fmt::Write as _, sync::Arc};
 
-use tidemill_data::Timestamp;
+use tidemill_data::{Timestamp, Wire};
 use tidemill_store::StoreSpec;
 
 use crate::{
     TopicIndex, clocks::ClockIndex, context::Context, edge::Flow, failure::Policy, processor::Children,
-    punctuation::Schedule,
+    punctuation::Schedule, window_rows::WindowKeys, windows::Closing,
 };
 
 /// Identifies an operator: its position in the program.
@@ -40,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) parents: Vec<NodeId>,
     pub(crate) stores: Vec<StoreIndex>,
     pub(crate) policy: Option<Policy>,
+    // Of an operator that makes windows: when they close.
+    pub(crate) closing: Option<Closing>,
 }
 
 /// Who makes and owns a topic.
@@ -70,6 +72,8 @@ pub(crate) struct StoreDecl {
     pub(crate) changelog: bool,
     // Read in full by every task, from this topic, and never written by operators.
     pub(crate) global_topic: Option<TopicIndex>,
+    // How one reads the keys of a store of windows or sessions.
+    pub(crate) windows: Option<WindowKeys>,
 }
 
 /// Reads the records of one source operator.
@@ -117,7 +121,7 @@ pub(crate) struct Graph {
     // Stores that an operator looks at when something in them is due.
     watched: Vec<StoreIndex>,
     // By clock index: whose clock it is.
-    pub(crate) clocks: Vec<NodeId>,
+    pub(crate) clocks: Vec<(NodeId, &'static str)>,
     // Sources whose partitions must match, because one operator needs equal keys of all of them.
     pub(crate) copartitioned: Vec<(NodeId, Vec<NodeId>)>,
     // Left and outer joins of streams: what flows to them through repartition topics keeps its null keys.
@@ -176,6 +180,7 @@ impl Graph {
             parents: parents.to_vec(),
             stores: Vec::new(),
             policy: None,
+            closing: None,
         });
         NodeId(self.nodes.len() - 1)
     }
@@ -238,6 +243,17 @@ impl Graph {
             .push(format!("the timers {name:?} cannot fire: {why}"));
     }
 
+    /// Says that a store has windows around keys of this format.
+    pub(crate) fn windowed<K: 'static>(&mut self, store: StoreIndex, key: &Wire<K>, size_ms: Option<i64>) {
+        self.stores
+            .get_mut(store.0)
+            .expect("store indexes come from this graph")
+            .windows = Some(WindowKeys {
+            key: Arc::new(key.clone()),
+            size_ms,
+        });
+    }
+
     pub(crate) fn activate(&mut self, store: StoreIndex) {
         self.stores
             .get_mut(store.0)
@@ -252,8 +268,22 @@ impl Graph {
 
     /// A stream time of the operator's own, which survives restarts.
     pub(crate) fn clock(&mut self, node: NodeId) -> ClockIndex {
-        self.clocks.push(node);
+        self.clock_of(node, "")
+    }
+
+    /// Another one, for an operator that has several: `what` tells them apart.
+    pub(crate) fn clock_of(&mut self, node: NodeId, what: &'static str) -> ClockIndex {
+        self.clocks.push((node, what));
         ClockIndex(self.clocks.len() - 1)
+    }
+
+    /// The names by which clocks are found again: those of their operators, and which of several.
+    pub(crate) fn clock_names(&self) -> Vec<String> {
+        let name = |node: NodeId| self.nodes.get(node.0).map_or("", |node| &node.name);
+        let clocks = self.clocks.iter();
+        clocks
+            .map(|(node, what)| format!("{}{what}", name(*node)))
+            .collect()
     }
 
     /// The sources that reach a node without crossing a topic.

@@ -91,7 +91,7 @@ pub(crate) fn stored_table<K: 'static, V: 'static>(
     old: Wanted,
 ) -> KTable<K, V> {
     connect(&builder, node, &[store.index]);
-    let (key, value) = (Some(store.key.clone()), Some(store.value.clone()));
+    let (key, value) = (Some(store.format.key.clone()), Some(store.format.value.clone()));
     KTable {
         builder,
         node,

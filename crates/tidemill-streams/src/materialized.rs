@@ -5,7 +5,10 @@ use std::time::Duration;
 use tidemill_data::{Data, StoreName, Wire};
 use tidemill_store::{StoreKind, StoreSpec};
 
-use crate::graph::{Graph, StoreDecl, StoreIndex};
+use crate::{
+    graph::{Graph, StoreDecl, StoreIndex},
+    windows::ms,
+};
 
 /// How an operator keeps its rows: under which name, in which formats.
 ///
@@ -18,6 +21,8 @@ pub struct Materialized<K, V> {
     pub(crate) changelog: bool,
     /// How long versions before the latest are kept; `None` keeps only the latest row.
     pub(crate) history_ms: Option<i64>,
+    /// How long windows are kept; `None` keeps them as long as they are open.
+    pub(crate) retention_ms: Option<i64>,
 }
 
 impl<K: Data, V: Data> Materialized<K, V> {
@@ -30,6 +35,7 @@ impl<K: Data, V: Data> Materialized<K, V> {
             value: Wire::own(),
             changelog: true,
             history_ms: None,
+            retention_ms: None,
         }
     }
 }
@@ -49,6 +55,38 @@ impl<K, V> Materialized<K, V> {
     pub fn versioned(self, history: Duration) -> Self {
         let history_ms = Some(i64::try_from(history.as_millis()).unwrap_or(i64::MAX));
         Self { history_ms, ..self }
+    }
+
+    /// Keeps windows and sessions for this long in stream time, instead of only as long as they are open.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Materialized, Tumbling};
+    /// # use tidemill_data::{DAY, MINUTE, StoreName, Topic, Windowed};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// const PER_MINUTE: StoreName<Windowed<String>, i64> = StoreName::new("per-minute");
+    /// # let app = App::new("docs");
+    /// let grouped = app.stream(&IN).group_by_key();
+    /// grouped.window(Tumbling::of(MINUTE)).count(Materialized::from(&PER_MINUTE).retention(DAY));
+    /// # app.topology().unwrap();
+    /// ```
+    #[must_use]
+    pub fn retention(self, retention: Duration) -> Self {
+        Self {
+            retention_ms: Some(ms(retention)),
+            ..self
+        }
+    }
+
+    /// How long windows are kept: as long as `least` if the program does not say. Less than that is a problem.
+    pub(crate) fn window_retention_ms(&self, graph: &mut Graph, least: i64) -> i64 {
+        let retention_ms = self.retention_ms.unwrap_or(least);
+        if retention_ms < least {
+            let store = self.name.as_deref().unwrap_or("of no name");
+            graph.problems.push(format!(
+                "store {store:?} keeps windows for {retention_ms} ms, but they are open for {least} ms"
+            ));
+        }
+        retention_ms
     }
 
     /// Declares the store, with a name as Kafka Streams makes it if none was given.
@@ -75,6 +113,7 @@ impl<K, V> Materialized<K, V> {
             named: self.name.is_some(),
             changelog: self.changelog,
             global_topic: None,
+            windows: None,
         })
     }
 }
@@ -87,6 +126,7 @@ impl<K: 'static, V: 'static> From<&StoreName<K, V>> for Materialized<K, V> {
             value: name.value().clone(),
             changelog: true,
             history_ms: None,
+            retention_ms: None,
         }
     }
 }

@@ -1,15 +1,14 @@
 //! A typed view of a timestamped or versioned store: the rows of a table.
 
-use std::mem::take;
-
-use tidemill_data::{BoxError, Headers, Place, Presence, Stamped, Timestamp, Wire};
+use tidemill_data::{Headers, Stamped, Timestamp, Wire};
 use tidemill_store::{StoreKind, VersionPut};
 
 use crate::{
     Change, Record,
     context::Context,
-    failure::{Halt, Step, TaskError, guard},
+    failure::Halt,
     graph::{Graph, NodeId, StoreIndex},
+    row_format::{EncodedValue, RowFormat},
     table::Getter,
 };
 
@@ -50,40 +49,27 @@ impl Written {
 /// The rows of a table in their store.
 pub(crate) struct TableStore<K, V> {
     pub(crate) index: StoreIndex,
-    pub(crate) name: String,
-    changelog: String,
+    pub(crate) format: RowFormat<K, V>,
     versioned: bool,
-    pub(crate) key: Wire<K>,
-    pub(crate) value: Wire<V>,
 }
 
 impl<K, V> Clone for TableStore<K, V> {
     fn clone(&self) -> Self {
         Self {
             index: self.index,
-            name: self.name.clone(),
-            changelog: self.changelog.clone(),
+            format: self.format.clone(),
             versioned: self.versioned,
-            key: self.key.clone(),
-            value: self.value.clone(),
         }
     }
 }
 
 impl<K: 'static, V: 'static> TableStore<K, V> {
     pub(crate) fn new(graph: &Graph, index: StoreIndex, key: Wire<K>, value: Wire<V>) -> Self {
-        let decl = graph
-            .stores
-            .get(index.0)
-            .expect("store indexes come from this graph");
-        let name = decl.spec.name.clone();
+        let kind = graph.stores.get(index.0).map(|decl| decl.spec.kind);
         Self {
             index,
-            changelog: format!("{}-{name}-changelog", graph.app),
-            versioned: matches!(decl.spec.kind, StoreKind::Versioned { .. }),
-            name,
-            key,
-            value,
+            format: RowFormat::new(graph, index, key, value),
+            versioned: matches!(kind, Some(StoreKind::Versioned { .. })),
         }
     }
 
@@ -94,31 +80,7 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         node: NodeId,
         record: &Record<K, W>,
     ) -> Result<Option<Vec<u8>>, Halt> {
-        let bytes = self.encode_key(ctx, node, &record.key, &record.headers)?;
-        if bytes.is_none() {
-            ctx.drop_record();
-        }
-        Ok(bytes)
-    }
-
-    fn encode_key(
-        &self,
-        ctx: &mut Context,
-        node: NodeId,
-        key: &K,
-        headers: &Headers,
-    ) -> Result<Option<Vec<u8>>, Halt> {
-        let mut bytes = take(&mut ctx.key);
-        bytes.clear();
-        let place = Place::key(&self.changelog, headers);
-        let encoded = guard(|| self.key.encode(place, key, &mut bytes));
-        match encoded.and_then(|encoded| encoded.map_err(BoxError::from)) {
-            Ok(Presence::Value) => return Ok(Some(bytes)),
-            Ok(Presence::Null) => {}
-            Err(error) => ctx.failed(node, Step::Encode, error)?,
-        }
-        ctx.key = bytes;
-        Ok(None)
+        self.format.key_bytes(ctx, node, record)
     }
 
     /// Whether the store keeps versions of rows.
@@ -137,7 +99,7 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         let Some((value, timestamp)) = row else {
             return Ok(None);
         };
-        let value = self.decode(value)?;
+        let value = self.format.decode(value)?;
         Ok(Some(Stamped::new(value, timestamp)))
     }
 
@@ -150,23 +112,8 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         let Some(version) = ctx.stores.versioned(id).get_as_of(key, at)? else {
             return Ok(None);
         };
-        let value = self.decode(version.value)?;
+        let value = self.format.decode(version.value)?;
         Ok(Some(Stamped::new(value, version.valid_from)))
-    }
-
-    pub(crate) fn decode(&self, value: &[u8]) -> Result<V, Halt> {
-        let none = Headers::new();
-        let place = Place::value(&self.changelog, &none);
-        let decoded = guard(|| self.value.decode(place, Some(value)));
-        decoded
-            .and_then(|decoded| decoded.map_err(BoxError::from))
-            .map_err(|error| {
-                TaskError::State {
-                    store: self.name.clone(),
-                    error,
-                }
-                .into()
-            })
     }
 
     /// Writes a row, or removes it when the value is or encodes to null.
@@ -178,23 +125,15 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         value: Option<&V>,
         timestamp: Timestamp,
     ) -> Result<Written, Halt> {
-        let Some(value) = value else {
-            return self.put_bytes(ctx, key, None, timestamp);
-        };
-        let mut bytes = take(&mut ctx.value);
-        bytes.clear();
-        let none = Headers::new();
-        let encoded = guard(|| {
-            self.value
-                .encode(Place::value(&self.changelog, &none), value, &mut bytes)
-        });
-        let written = match encoded.and_then(|encoded| encoded.map_err(BoxError::from)) {
-            Ok(Presence::Value) => self.put_bytes(ctx, key, Some(&bytes), timestamp),
-            Ok(Presence::Null) => self.put_bytes(ctx, key, None, timestamp),
-            Err(error) => ctx.failed(node, Step::Encode, error).map(|()| Written::Nothing),
-        };
-        ctx.value = bytes;
-        written
+        match self.format.encode_value(ctx, node, value)? {
+            EncodedValue::Row(bytes) => {
+                let written = self.put_bytes(ctx, key, Some(&bytes), timestamp);
+                ctx.value = bytes;
+                written
+            }
+            EncodedValue::Null => self.put_bytes(ctx, key, None, timestamp),
+            EncodedValue::Failed => Ok(Written::Nothing),
+        }
     }
 
     fn put_bytes(
@@ -229,7 +168,7 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
 
 impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
     fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt> {
-        let Some(bytes) = self.encode_key(ctx, node, key, &Headers::new())? else {
+        let Some(bytes) = self.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
         };
         let row = Self::get(self, ctx, &bytes);
@@ -244,7 +183,7 @@ impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
         key: &K,
         at: Timestamp,
     ) -> Result<Option<Stamped<V>>, Halt> {
-        let Some(bytes) = self.encode_key(ctx, node, key, &Headers::new())? else {
+        let Some(bytes) = self.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
         };
         let row = self.get_at(ctx, &bytes, at);

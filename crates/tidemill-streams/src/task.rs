@@ -9,13 +9,14 @@ mod open;
 mod process;
 mod restore;
 mod rows;
+mod window_rows;
 
 use std::{fmt, sync::Arc};
 
 use tidemill_data::Timestamp;
 use tidemill_store::{StateStores, StoreId, StoreOptions};
 
-pub use self::{commit::Commit, process::Processed, restore::Changelog};
+pub use self::{commit::Commit, process::Processed, restore::Changelog, window_rows::WindowedRow};
 use crate::{Failure, TaskError, Topology, clocks::Clocks, context::Context, queues::Queues};
 
 /// Which task: a subtopology and a partition. Written `0_1`, as Kafka Streams does.
@@ -39,6 +40,7 @@ pub struct TaskConfig {
     /// How its stores are opened.
     pub stores: StoreOptions,
 }
+
 /// One or more subtopologies for one partition.
 pub struct Task {
     id: TaskId,

@@ -138,7 +138,7 @@ pub struct Topology {
     pub(crate) entries: Vec<Vec<(NodeId, Arc<dyn Entry>)>>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
-    pub(crate) clocks: Vec<NodeId>,
+    pub(crate) clocks: Vec<String>,
     copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
     // By node: whether records without a key may matter further on.
     keeps_null_keys: Vec<bool>,
@@ -170,7 +170,7 @@ impl Topology {
             entries: crate::physical::entries(graph),
             slots: graph.slots.clone(),
             punctuated: graph.punctuated.clone(),
-            clocks: graph.clocks.clone(),
+            clocks: graph.clock_names(),
             copartitioned: Vec::new(),
             keeps_null_keys: crate::physical::keeps_null_keys(graph),
             emit_interval_ms: graph.emit_interval_ms,
@@ -310,9 +310,9 @@ impl Topology {
         self.keeps_null_keys.get(node.0) == Some(&true)
     }
 
-    /// The names of the operators that have clocks, by clock index.
+    /// The names of the operators' clocks, by clock index.
     pub(crate) fn clock_names(&self) -> Vec<&str> {
-        self.clocks.iter().map(|node| self.node_name(*node)).collect()
+        self.clocks.iter().map(String::as_str).collect()
     }
 
     pub(crate) fn policy_of(&self, node: NodeId) -> &Policy {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tidemill_data::{Headers, StoreName, Timestamp};
+use tidemill_data::{Headers, Stamped, StoreName, Timestamp, Windowed};
 use tidemill_store::{ChangelogPosition, Direction, TopicId};
 use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskConfig, Topology};
 
@@ -14,7 +14,7 @@ use super::case::{Case, Input, Record};
 use super::compare::Outcome;
 use super::database::{Database, OpenStore};
 use super::functions::Text;
-use super::program::{Program, StoredRows};
+use super::program::{Program, StoredRows, window_text};
 
 /// Whether the task of a case lives from the first input to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +182,20 @@ impl Run {
             StoredRows::Versions => self.versions(name, case),
             StoredRows::Plain => self.plain_rows(name),
             StoredRows::PlainWindows { size_ms } => self.plain_windows(name, size_ms),
+            StoredRows::Windows { counts, sessions } => self.windows(name, counts, sessions),
+            StoredRows::WindowKeyed => {
+                let found = self
+                    .task
+                    .rows(&StoreName::<Windowed<Text>, String>::named(name))?;
+                let row = |(key, row): (Windowed<Text>, Stamped<String>)| {
+                    vec![
+                        json!(window_text(&key)),
+                        json!(row.value),
+                        json!(row.timestamp.millis()),
+                    ]
+                };
+                Ok(found.into_iter().map(row).collect())
+            }
             StoredRows::Texts => {
                 let found = self.task.rows(&StoreName::<Text, String>::named(name))?;
                 Ok(found
@@ -202,6 +216,33 @@ impl Run {
 }
 
 impl Run {
+    /// The rows of an aggregation over windows or sessions.
+    fn windows(&mut self, name: &str, counts: bool, sessions: bool) -> Result<Vec<Vec<Value>>> {
+        let found = if counts {
+            let counts = StoreName::<Windowed<Text>, i64>::named(name);
+            let found = self.task.windows(&counts, None)?;
+            let text =
+                |(key, row): (_, Stamped<i64>)| (key, Stamped::new(row.value.to_string(), row.timestamp));
+            found.into_iter().map(text).collect()
+        } else {
+            let texts = StoreName::<Windowed<Text>, String>::named(name);
+            self.task.windows(&texts, None)?
+        };
+        let row = |(key, row): (Windowed<Text>, Stamped<String>)| {
+            let mut columns = vec![
+                json!(key.key),
+                json!(key.start_ms),
+                json!(key.end_ms),
+                json!(row.value),
+            ];
+            if !sessions {
+                columns.push(json!(row.timestamp.millis()));
+            }
+            columns
+        };
+        Ok(found.into_iter().map(row).collect())
+    }
+
     /// The rows of a processor's key-value store.
     fn plain_rows(&mut self, name: &str) -> Result<Vec<Vec<Value>>> {
         let stores = self.task.stores();

@@ -4,13 +4,16 @@
 
 mod joins;
 mod processors;
+mod windows;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use tidemill_data::{StoreName, Topic};
+use tidemill_data::{StoreName, Topic, Windowed};
 use tidemill_streams::{App, KGroupedStream, KGroupedTable, KStream, KTable, Materialized};
+
+pub(super) use windows::window_text;
 
 use super::case::{Case, Op};
 use super::functions::{
@@ -23,6 +26,9 @@ use super::functions::{
 enum Made {
     Stream(KStream<Text, Text>),
     Table(KTable<Text, String>),
+    Windows(KTable<Windowed<Text>, String>),
+    /// Kept elsewhere, by what it is.
+    Grouping,
 }
 
 /// How the rows of a named store are read.
@@ -31,6 +37,13 @@ pub(super) enum StoredRows {
     Texts,
     Counts,
     Versions,
+    /// Of an aggregation over windows or sessions.
+    Windows {
+        counts: bool,
+        sessions: bool,
+    },
+    /// Of a table whose keys are windowed.
+    WindowKeyed,
     /// Of a processor's key-value store.
     Plain,
     /// Of a processor's window store.
@@ -47,6 +60,9 @@ pub(super) struct Program {
     made: BTreeMap<String, Made>,
     grouped_streams: BTreeMap<String, KGroupedStream<Text, Text>>,
     grouped_tables: BTreeMap<String, KGroupedTable<Text, Text>>,
+    // Made anew for each operator that reads them.
+    windowed: BTreeMap<String, Op>,
+    cogroups: BTreeMap<String, Op>,
 }
 
 impl Program {
@@ -62,6 +78,8 @@ impl Program {
             made: BTreeMap::new(),
             grouped_streams: BTreeMap::new(),
             grouped_tables: BTreeMap::new(),
+            windowed: BTreeMap::new(),
+            cogroups: BTreeMap::new(),
         };
         for op in &case.topology {
             program.add(op).with_context(|| format!("{} {}", op.op, op.id))?;
@@ -70,6 +88,10 @@ impl Program {
     }
 
     fn add(&mut self, op: &Op) -> Result<()> {
+        if let Some(made) = self.window(op)? {
+            self.made.insert(op.id.clone(), made);
+            return Ok(());
+        }
         let made = match op.op.as_str() {
             "stream" => Made::Stream(self.stream_source(op)?),
             "table" => Made::Table(self.table_source(op)?),

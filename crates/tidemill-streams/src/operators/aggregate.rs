@@ -204,7 +204,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         let store = TableStore::new(&graph, index, materialized.key, materialized.value);
         let name = graph.name(name.node);
         drop(graph);
-        let stream = self.together(&store.name);
+        let stream = self.together(&store.format.name);
         let node = builder.lock().add(name, NodeKind::Processor, &[stream.node]);
         let (out, old) = (Outlet::new(), Wanted::default());
         let aggregate = Aggregate {
@@ -257,23 +257,23 @@ pub(super) struct Naming {
     pub(super) node: &'static str,
 }
 
-const AGGREGATE: Naming = Naming {
+pub(super) const AGGREGATE: Naming = Naming {
     store: "KSTREAM-AGGREGATE-",
     node: "KSTREAM-AGGREGATE-",
 };
-const REDUCE: Naming = Naming {
+pub(super) const REDUCE: Naming = Naming {
     store: "KSTREAM-REDUCE-",
     node: "KSTREAM-REDUCE-",
 };
 
-struct Aggregate<K, V, A, I, F> {
-    node: NodeId,
-    nulls: Wire<V>,
-    store: TableStore<K, A>,
-    first: I,
-    work_in: F,
-    old: Wanted,
-    out: Arc<Outlet<K, Change<A>>>,
+pub(super) struct Aggregate<K, V, A, I, F> {
+    pub(super) node: NodeId,
+    pub(super) nulls: Wire<V>,
+    pub(super) store: TableStore<K, A>,
+    pub(super) first: I,
+    pub(super) work_in: F,
+    pub(super) old: Wanted,
+    pub(super) out: Arc<Outlet<K, Change<A>>>,
 }
 
 impl<K: 'static, V: 'static, A: 'static, I, F> Edge<K, V> for Aggregate<K, V, A, I, F>

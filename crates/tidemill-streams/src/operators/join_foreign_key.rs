@@ -543,5 +543,6 @@ fn subscription_store(graph: &mut Graph, name: &str, named: bool) -> StoreIndex 
         named,
         changelog: true,
         global_topic: None,
+        windows: None,
     })
 }

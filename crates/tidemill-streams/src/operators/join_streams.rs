@@ -364,6 +364,7 @@ fn store(graph: &mut Graph, window: &JoinWindow, made: &str, suffix: &str, kind:
         named: window.stores.is_some(),
         changelog: window.changelog,
         global_topic: None,
+        windows: None,
     });
     Kept {
         index,

@@ -1,6 +1,10 @@
 //! One operator a file: the methods users call, and what runs behind them.
 
 mod aggregate;
+mod closer;
+mod cogroup;
+mod cogroup_windowed;
+mod count_windowed;
 mod filter;
 mod flat_map;
 mod flat_map_values;
@@ -14,24 +18,35 @@ mod join_tables;
 mod map;
 mod map_record;
 mod map_values;
+mod mark_as_partitioned;
 mod merge;
 mod peek;
 mod process;
 mod repartition;
 mod row_wise;
 mod select_key;
+mod session_aggregate;
+mod session_windowed;
 mod sink;
+mod sliding_aggregate;
 mod source;
 mod split;
 mod table_aggregate;
 mod table_filter;
 mod table_map_values;
 mod table_source;
+mod time_windowed;
 mod to_stream;
 mod to_table;
+mod window_aggregate;
 
 pub use join_foreign_key::ForeignKeyed;
+pub use cogroup::CogroupedKStream;
+pub use cogroup_windowed::{SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};
+pub use count_windowed::CountWindowedKStream;
+pub use session_windowed::SessionWindowedKStream;
 pub use split::Split;
+pub use time_windowed::TimeWindowedKStream;
 
 /// Whether a name was made from an operator's place in the program.
 pub(crate) fn named_by_place(name: &str) -> bool {

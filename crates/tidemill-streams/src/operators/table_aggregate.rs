@@ -235,7 +235,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         let index = materialized.declare(&mut graph, "KTABLE-AGGREGATE-", StoreKind::Timestamped, true);
         let store = TableStore::new(&graph, index, materialized.key, materialized.value);
         drop(graph);
-        let (parent, changes) = self.through(&store.name);
+        let (parent, changes) = self.through(&store.format.name);
         let (out, old) = (Outlet::new(), Wanted::default());
         let node = builder.attach(prefix, parent, &changes, |node| TableAggregate {
             node,

@@ -44,6 +44,7 @@ impl App {
                 value,
                 changelog: true,
                 history_ms: None,
+                retention_ms: None,
             },
         )
     }
@@ -186,7 +187,10 @@ impl<K: 'static, V: 'static> Kept<K, V> {
             out: Arc::clone(&outlet),
         };
         records.attach(node.0, Arc::new(edge));
-        let (key, value) = (Some(self.store.key.clone()), Some(self.store.value.clone()));
+        let (key, value) = (
+            Some(self.store.format.key.clone()),
+            Some(self.store.format.value.clone()),
+        );
         KTable {
             builder: builder.clone(),
             node,

@@ -100,6 +100,7 @@ impl Task {
     /// Forgets everything that is not in the database, as after an aborted transaction.
     pub fn discard(&mut self) {
         self.ctx.stores.discard();
+        self.ctx.epoch += 1;
         self.ctx.clocks.clone_from(&self.committed_clocks);
         self.uncommitted.fill(None);
     }

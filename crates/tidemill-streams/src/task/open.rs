@@ -114,6 +114,7 @@ impl Task {
             current: None,
             clocks: Clocks::new(topology.clocks.len()),
             wall_time: now,
+            epoch: 0,
             dropped: 0,
             failures: Vec::new(),
             key: Vec::new(),
