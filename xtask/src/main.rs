@@ -6,6 +6,7 @@
 mod bench;
 mod codegen;
 mod command;
+mod interop;
 mod lint;
 mod setup;
 mod test;
@@ -22,6 +23,7 @@ cargo xtask ci                  test, then lint
 cargo xtask bench broker|streams [-- ARGS]   figures beside Apache Kafka and Kafka Streams
 cargo xtask faults [-- CLUSTER GUARANTEE [ROUNDS] [SEED]]   kill -9 under load, and count; without a cluster, on a broker
                                 of its own, with both guarantees
+cargo xtask interop [CLIENT…]   other people's clients against our broker, one line each
 cargo xtask codegen [--check]   the protocol's Rust from its schemas";
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn run(words: &[String]) -> Result<()> {
         "ci" => test::run(&[]).and_then(|()| lint::run()),
         "bench" => bench::run(rest),
         "faults" => faults(rest),
+        "interop" => interop::run(rest),
         "codegen" => codegen::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
