@@ -15,7 +15,7 @@ print("ok create a topic, add a partition")
 
 producer = KafkaProducer(bootstrap_servers=BOOTSTRAP, acks="all", compression_type="gzip")
 sent = [
-    producer.send("orders", key=b"k%d" % (n % 7), value=b"v%d" % n, headers=[("n", b"%d" % n)]) for n in range(500)
+    producer.send("orders", key=b"k%d" % (n % 50), value=b"v%d" % n, headers=[("n", b"%d" % n)]) for n in range(500)
 ]
 producer.flush()
 assert sorted({s.get(10).partition for s in sent}) == [0, 1, 2, 3]
@@ -40,7 +40,7 @@ consumer.commit()
 consumer.close()
 print("ok consume them in a group, headers included, and commit")
 
-committed = admin.list_consumer_group_offsets("readers")
+committed = admin.list_group_offsets({"readers": None})["readers"]
 assert sum(offset.offset for offset in committed.values()) == 500, committed
 print("ok the group's offsets")
 
@@ -54,7 +54,7 @@ assert reader.offsets_for_times({partition: 0})[partition].offset == 0
 reader.close()
 print("ok seek to an offset, look up by time")
 
-admin.delete_consumer_groups(["readers"])
+admin.delete_groups(["readers"])
 admin.delete_topics(["orders"])
 assert "orders" not in admin.list_topics()
 print("ok delete the group and the topic")
