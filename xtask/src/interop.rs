@@ -90,8 +90,14 @@ fn run_one(client: &Path, target: &Path, name: &str) -> Result<String> {
         Some(0) if checks > 0 => Ok(format!("passed   {name}: {checks} checks, {seconds} s")),
         Some(0) => bail!("it checked nothing; see {}", log.display()),
         Some(SKIPPED) => Ok(format!("skipped  {name}: {last}")),
-        Some(code) => bail!("after {checks} checks it ended with {code}: {last}; see {}", log.display()),
-        None => bail!("after {checks} checks it hung or was killed: {last}; see {}", log.display()),
+        Some(code) => bail!(
+            "after {checks} checks it ended with {code}: {last}; see {}",
+            log.display()
+        ),
+        None => bail!(
+            "after {checks} checks it hung or was killed: {last}; see {}",
+            log.display()
+        ),
     }
 }
 

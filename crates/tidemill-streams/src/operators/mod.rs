@@ -40,10 +40,10 @@ mod to_stream;
 mod to_table;
 mod window_aggregate;
 
-pub use join_foreign_key::ForeignKeyed;
 pub use cogroup::CogroupedKStream;
 pub use cogroup_windowed::{SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};
 pub use count_windowed::CountWindowedKStream;
+pub use join_foreign_key::ForeignKeyed;
 pub use session_windowed::SessionWindowedKStream;
 pub use split::Split;
 pub use time_windowed::TimeWindowedKStream;
