@@ -59,6 +59,7 @@ areas! {
     join_foreign_key: "join-foreign-key",
     join_stream_stream: "join-stream-stream",
     join_table_table: "join-table-table",
+    versioned: "versioned",
     processor: "processor",
     windows_tumbling: "windows-tumbling",
     windows_hopping: "windows-hopping",

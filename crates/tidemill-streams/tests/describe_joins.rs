@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidemill_data::{MINUTE, SECOND, StoreName, Topic};
-use tidemill_streams::{App, ForeignKeyed, JoinWindow, KTable};
+use tidemill_streams::{App, ForeignKeyed, Grace, JoinWindow, KTable};
 
 fn topic(name: &str) -> Topic<String, String> {
     Topic::named(name)
@@ -111,6 +111,18 @@ golden! {
         let keyed = by_value(&orders).named("by-customer");
         out(&keyed.join_as(&customers, &store("joined"), |_, l, r| l + &r));
     };
+    stream_table_join_with_grace: |app| {
+        let stream = app.stream(&topic("clicks"));
+        let table = app.table_versioned(&topic("prices"), &store("prices-kept"), HISTORY);
+        let grace = Grace::of(5 * SECOND).named("timely");
+        stream.join_table_with_grace(&table, grace, |_, l, r| l + &r).to(&topic("out"));
+    };
+    stream_table_left_join_with_grace_unnamed: |app| {
+        let stream = app.stream(&topic("clicks"));
+        let table = app.table_versioned(&topic("prices"), &store("prices-kept"), HISTORY);
+        let stream = stream.select_key(|_, v| v.clone());
+        stream.left_join_table_with_grace(&table, 5 * SECOND, |_, l, _| l).to(&topic("out"));
+    };
     table_versioned: |app| {
         let stream = app.stream(&topic("clicks"));
         let table = app.table_versioned(&topic("prices"), &store("prices-kept"), HISTORY);
@@ -130,5 +142,24 @@ fn a_versioned_changelog_keeps_what_the_history_needs() {
     assert_eq!(
         config[0]["min.compaction.lag.ms"],
         (86_400_000 + 300_000).to_string()
+    );
+}
+
+#[test]
+fn a_grace_without_versions_is_refused_with_the_mend() {
+    let app = App::new("app");
+    let table = app.table_as(&topic("prices"), &store("prices-kept"));
+    let stream = app.stream(&topic("clicks"));
+    stream
+        .join_table_with_grace(&table, Grace::of(SECOND).named("timely"), |_, l, _| l)
+        .to(&topic("out"));
+    let error = app
+        .topology()
+        .map(drop)
+        .expect_err("no versions are kept")
+        .to_string();
+    assert!(
+        error.contains("timely has a grace") && error.contains("`table_versioned`"),
+        "{error}"
     );
 }

@@ -8,9 +8,11 @@ use crate::{
     KStream, KTable, Record,
     context::Context,
     edge::{Edge, Flow, Outlet},
-    graph::NodeId,
+    graph::{NodeId, NodeKind},
     table::Getter,
 };
+
+use super::join_table_with_grace::{Buffer, Grace, Waits};
 
 impl<K: Data, V: Data> KStream<K, V> {
     /// Joins each record with the row of its key; a record without a row, or without a key or value, is dropped.
@@ -54,7 +56,7 @@ impl<K: Data, V: Data> KStream<K, V> {
         table: &KTable<K, T>,
         join: impl Fn(&K, V, T) -> Result<W, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, W> {
-        self.joined(Kind::Inner, table, move |key, value, row| {
+        self.joined(Kind::Inner, table, None, move |key, value, row| {
             row.map(|row| join(key, value, row)).transpose()
         })
     }
@@ -103,62 +105,88 @@ impl<K: Data, V: Data> KStream<K, V> {
         table: &KTable<K, T>,
         join: impl Fn(&K, V, Option<T>) -> Result<W, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, W> {
-        self.joined(Kind::Left, table, move |key, value, row| {
+        self.joined(Kind::Left, table, None, move |key, value, row| {
             join(key, value, row).map(Some)
         })
     }
 
-    fn joined<T: 'static, W: 'static>(
+    pub(super) fn joined<T: 'static, W: 'static>(
         self,
         kind: Kind,
         table: &KTable<K, T>,
+        grace: Option<Grace>,
         join: impl Fn(&K, V, Option<T>) -> Result<Option<W>, BoxError> + Send + Sync + 'static,
     ) -> KStream<K, W> {
-        let (key, nulls) = (self.key_wire(), self.value_wire());
-        let stream = self.together(key.clone(), nulls.clone(), None);
+        let (key, value) = (self.key_wire(), self.value_wire());
+        let own = grace.as_ref().and_then(|grace| grace.name.clone());
+        let stream = self.together(key.clone(), value.clone(), own.clone());
         let builder = stream.builder.clone();
         let lookup = table.rows.lookup(&builder);
-        let mut sources = builder.lock().sources_of(stream.node);
-        let prefix = match kind {
+        let mut graph = builder.lock();
+        let mut sources = graph.sources_of(stream.node);
+        sources.extend(graph.sources_of(table.node));
+        let made = graph.name(match kind {
             Kind::Inner => "KSTREAM-JOIN-",
             Kind::Left => "KSTREAM-LEFTJOIN-",
-        };
-        let joined = stream.attach_keeping_keys(prefix, |node, out: Arc<Outlet<K, W>>| JoinTable {
+        });
+        let node = graph.add(own.unwrap_or(made), NodeKind::Processor, &[stream.node]);
+        graph.connect(node, &lookup.stores);
+        graph.copartitioned.push((node, sources));
+        if kind == Kind::Left {
+            graph.wants_null_keys.push(node);
+        }
+        let buffer = grace.map(|grace| Buffer::declare(&mut graph, node, grace, table.rows.versioned()));
+        drop(graph);
+        let out = Outlet::new();
+        let join = JoinTable {
             node,
-            key,
-            nulls,
+            key: key.clone(),
+            nulls: value,
             kind,
             rows: lookup.getter,
             join,
-            out,
-        });
-        let mut graph = builder.lock();
-        graph.connect(joined.node, &lookup.stores);
-        sources.extend(graph.sources_of(table.node));
-        graph.copartitioned.push((joined.node, sources));
-        if kind == Kind::Left {
-            graph.wants_null_keys.push(joined.node);
+            out: Arc::clone(&out),
+        };
+        let edge: Arc<dyn Edge<K, V>> = match buffer {
+            Some(buffer) => Arc::new(Waits { join, buffer }),
+            None => Arc::new(join),
+        };
+        stream.outlet.attach(node.0, edge);
+        KStream {
+            key: Some(key),
+            ..KStream::new(builder, node, out)
         }
-        drop(graph);
-        joined
     }
 }
 
 /// Which records of the stream have results.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Inner,
     Left,
 }
 
-struct JoinTable<K, V, T, W, F> {
-    node: NodeId,
-    key: Wire<K>,
-    nulls: Wire<V>,
+pub(super) struct JoinTable<K, V, T, W, F> {
+    pub(super) node: NodeId,
+    pub(super) key: Wire<K>,
+    pub(super) nulls: Wire<V>,
     kind: Kind,
     rows: Arc<dyn Getter<K, T>>,
     join: F,
     out: Arc<Outlet<K, W>>,
+}
+
+impl<K: 'static, V: 'static, T: 'static, W: 'static, F> JoinTable<K, V, T, W, F> {
+    /// Whether a record gives no result, whatever the table has.
+    pub(super) fn drops(&self, record: &Record<K, V>) -> bool {
+        let none = Headers::new();
+        self.nulls.is_null(Place::value("", &none), &record.value)
+            || (self.kind == Kind::Inner && self.has_null_key(record))
+    }
+
+    pub(super) fn has_null_key(&self, record: &Record<K, V>) -> bool {
+        self.key.is_null(Place::key("", &Headers::new()), &record.key)
+    }
 }
 
 impl<K: 'static, V: 'static, T: 'static, W: 'static, F> Edge<K, V> for JoinTable<K, V, T, W, F>
@@ -166,15 +194,11 @@ where
     F: Fn(&K, V, Option<T>) -> Result<Option<W>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
-        let none = Headers::new();
-        let null_key = self.key.is_null(Place::key("", &none), &record.key);
-        if self.nulls.is_null(Place::value("", &none), &record.value)
-            || (null_key && self.kind == Kind::Inner)
-        {
+        if self.drops(&record) {
             ctx.drop_record();
             return Ok(());
         }
-        let row = if null_key {
+        let row = if self.has_null_key(&record) {
             None
         } else {
             self.rows

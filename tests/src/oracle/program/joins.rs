@@ -29,14 +29,20 @@ impl Program {
 
     fn join_stream_table(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
         let [left, right] = sides(op)?;
-        if op.number("grace").is_some() {
-            bail!("joins with grace are not there yet");
-        }
         let (stream, table) = (self.stream(left)?, self.table(right)?);
         let join = joiner(op.need("joiner")?)?;
-        Ok(match op.need_text("kind")? {
-            "inner" => stream.join_table(&table, move |k, v, row| join(k, &v, &Some(row))),
-            _ => stream.left_join_table(&table, move |k, v, row| join(k, &v, &row)),
+        let grace = op
+            .number("grace")
+            .map(|ms| Duration::from_millis(ms.unsigned_abs()));
+        Ok(match (op.need_text("kind")?, grace) {
+            ("inner", None) => stream.join_table(&table, move |k, v, row| join(k, &v, &Some(row))),
+            ("inner", Some(grace)) => {
+                stream.join_table_with_grace(&table, grace, move |k, v, row| join(k, &v, &Some(row)))
+            }
+            (_, None) => stream.left_join_table(&table, move |k, v, row| join(k, &v, &row)),
+            (_, Some(grace)) => {
+                stream.left_join_table_with_grace(&table, grace, move |k, v, row| join(k, &v, &row))
+            }
         })
     }
 
