@@ -41,6 +41,7 @@ mod transaction;
 mod transport;
 
 mod memory;
+mod native;
 
 #[cfg_attr(feature = "kafka", path = "kafka/mod.rs")]
 #[cfg_attr(not(feature = "kafka"), path = "without_kafka.rs")]
@@ -48,6 +49,7 @@ mod kafka;
 
 pub use kafka::*;
 pub use memory::MemoryCluster;
+pub use native::{Address, Dial, FrameSink, FrameSource, NativeTransport, Wire};
 pub use record::{Batch, Outgoing, Record, TopicPartition, WriterTopic};
 pub use transaction::{TransactionError, TransactionalWriter};
 pub use transport::{

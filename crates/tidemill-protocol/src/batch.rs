@@ -49,7 +49,7 @@ mod view;
 
 pub use builder::{BatchBuilder, ProducerStamp};
 pub use header::{Attributes, BatchError, BatchHeader, HEADER_LEN, TimestampType};
-pub use patch::{assigned_prefix, patch_assigned, patch_log_append_time};
+pub use patch::{assigned_prefix, patch_assigned, patch_log_append_time, patch_producer};
 pub use record::{Header, Headers, Record, RecordIter, count_records};
 pub use view::{Batch, Batches};
 

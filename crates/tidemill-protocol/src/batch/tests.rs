@@ -266,3 +266,20 @@ fn records_that_lie_are_refused_and_end_the_iteration() {
         assert_eq!(all, [Err(BatchError::Record { index: 0, what })], "{records:?}");
     }
 }
+
+#[test]
+fn a_batch_takes_another_producers_stamp() {
+    let stamp = |id, epoch, base_sequence| ProducerStamp {
+        id,
+        epoch,
+        base_sequence,
+    };
+    let build = |stamp| {
+        let mut builder = BatchBuilder::new(Compression::None).producer(stamp);
+        builder.push(1, Some(b"k"), Some(b"v"), []);
+        builder.build()
+    };
+    let mut patched = Vec::from(build(stamp(1, 2, 3)));
+    patch_producer(&mut patched, stamp(i64::MAX, 7, 0));
+    assert_eq!(patched, build(stamp(i64::MAX, 7, 0)));
+}

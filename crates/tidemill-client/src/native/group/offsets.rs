@@ -1,0 +1,175 @@
+//! A group's committed offsets: asking for them, and committing.
+
+use std::time::{Duration, Instant};
+
+use tidemill_protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use tidemill_protocol::messages::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+};
+use tidemill_protocol::{ErrorCode, KString};
+
+use super::coordinator::Coordinator;
+use super::membership::is_coordinators;
+use crate::native::cluster::ClusterError;
+use crate::native::connection::Lane;
+use crate::{CommitError, TopicPartition, TransportError};
+
+const FETCH: &str = "committed offsets";
+const COMMIT: &str = "commit offsets";
+
+/// Who commits.
+#[derive(Clone, Debug)]
+pub(super) struct Committer {
+    pub(super) group: KString,
+    pub(super) member_id: KString,
+    pub(super) generation: i32,
+    pub(super) instance_id: Option<KString>,
+}
+
+fn by_topic<T>(partitions: impl Iterator<Item = (TopicPartition, T)>) -> Vec<(KString, Vec<(i32, T)>)> {
+    let mut topics: Vec<(KString, Vec<(i32, T)>)> = Vec::new();
+    for (at, value) in partitions {
+        match topics.iter_mut().find(|(topic, _)| *topic == *at.topic) {
+            Some((_, list)) => list.push((at.partition, value)),
+            None => topics.push(((&*at.topic).into(), vec![(at.partition, value)])),
+        }
+    }
+    topics
+}
+
+/// The committed offset of each partition. Offsets of open transactions are waited for (KIP-447).
+pub(super) async fn fetch(
+    coordinator: &Coordinator,
+    group: KString,
+    partitions: Vec<TopicPartition>,
+    within: Duration,
+) -> Result<Vec<Option<i64>>, TransportError> {
+    let topics = by_topic(partitions.iter().map(|at| (at.clone(), ())));
+    let numbers = |list: &[(i32, ())]| list.iter().map(|(partition, ())| *partition).collect::<Vec<_>>();
+    let old = |(name, list): &(KString, Vec<(i32, ())>)| OffsetFetchRequestTopic {
+        name: name.clone(),
+        partition_indexes: numbers(list),
+    };
+    let new = |(name, list): &(KString, Vec<(i32, ())>)| OffsetFetchRequestTopics {
+        name: name.clone(),
+        partition_indexes: numbers(list),
+    };
+    let request = OffsetFetchRequest {
+        group_id: group.clone(),
+        topics: Some(topics.iter().map(old).collect()),
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: group,
+            member_id: None,
+            member_epoch: -1,
+            topics: Some(topics.iter().map(new).collect()),
+        }],
+        require_stable: true,
+    };
+    let attempt = || async {
+        let response = coordinator.call(Lane::Ask, &request, None).await?;
+        partitions
+            .iter()
+            .map(|at| committed(coordinator, &response, at))
+            .collect()
+    };
+    let outcome: Result<Vec<Option<i64>>, ClusterError> =
+        coordinator.cluster().retrying(within, attempt).await;
+    outcome.map_err(|error| error.into_transport(FETCH))
+}
+
+/// Since version 8 an answer holds a list of groups, before one group.
+fn committed(
+    coordinator: &Coordinator,
+    response: &OffsetFetchResponse,
+    at: &TopicPartition,
+) -> Result<Option<i64>, ClusterError> {
+    let whole = response
+        .groups
+        .first()
+        .map_or(response.error_code, |group| group.error_code);
+    let part = match response.groups.first() {
+        Some(group) => {
+            let topic = group.topics.iter().find(|topic| topic.name == *at.topic);
+            let part = topic.and_then(|t| t.partitions.iter().find(|p| p.partition_index == at.partition));
+            part.map(|p| (p.error_code, p.committed_offset))
+        }
+        None => {
+            let topic = response.topics.iter().find(|topic| topic.name == *at.topic);
+            let part = topic.and_then(|t| t.partitions.iter().find(|p| p.partition_index == at.partition));
+            part.map(|p| (p.error_code, p.committed_offset))
+        }
+    };
+    for code in [Some(whole), part.map(|(code, _)| code)].into_iter().flatten() {
+        if code != ErrorCode::None {
+            coordinator.note(code);
+            return Err(ClusterError::Refused(code));
+        }
+    }
+    Ok(part.map(|(_, offset)| offset).filter(|offset| *offset >= 0))
+}
+
+/// Commits, trying again while the coordinator moves.
+pub(super) async fn commit(
+    coordinator: &Coordinator,
+    committer: Committer,
+    offsets: Vec<(TopicPartition, i64)>,
+    within: Duration,
+) -> Result<(), CommitError> {
+    let partition = |(partition_index, committed_offset): &(i32, i64)| OffsetCommitRequestPartition {
+        partition_index: *partition_index,
+        committed_offset: *committed_offset,
+        committed_leader_epoch: -1,
+        committed_metadata: Some(KString::default()),
+    };
+    let topics = by_topic(offsets.into_iter());
+    let topics = topics.into_iter().map(|(name, list)| OffsetCommitRequestTopic {
+        name,
+        partitions: list.iter().map(partition).collect(),
+    });
+    let request = OffsetCommitRequest {
+        group_id: committer.group,
+        generation_id_or_member_epoch: committer.generation,
+        member_id: committer.member_id,
+        group_instance_id: committer.instance_id,
+        retention_time_ms: -1,
+        topics: topics.collect(),
+    };
+    let deadline = Instant::now() + within;
+    let mut backoff = coordinator.cluster().backoff();
+    loop {
+        let outcome = match coordinator.call(Lane::Ask, &request, None).await {
+            Ok(response) => {
+                let codes = response
+                    .topics
+                    .iter()
+                    .flat_map(|t| &t.partitions)
+                    .map(|p| p.error_code);
+                codes
+                    .into_iter()
+                    .find(|code| *code != ErrorCode::None)
+                    .map_or(Ok(()), Err)
+            }
+            Err(error) if error.may_pass() && Instant::now() < deadline => {
+                Err(ErrorCode::CoordinatorNotAvailable)
+            }
+            Err(error) => return Err(error.into_transport(COMMIT).into()),
+        };
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(ErrorCode::RebalanceInProgress) => return Err(CommitError::Rebalancing),
+            Err(
+                code @ (ErrorCode::IllegalGeneration
+                | ErrorCode::UnknownMemberId
+                | ErrorCode::FencedInstanceId),
+            ) => return Err(CommitError::Fenced(code.to_string())),
+            Err(code) if (is_coordinators(code) || code.is_retriable()) && Instant::now() < deadline => {
+                coordinator.note(code);
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+            Err(code) => return Err(ClusterError::Refused(code).into_transport(COMMIT).into()),
+        }
+    }
+}

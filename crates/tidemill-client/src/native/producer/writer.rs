@@ -1,0 +1,137 @@
+//! The producer as the runtime sees it.
+
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use super::accumulator::{Accumulator, Pushed};
+use super::sender::{Sender, Shared};
+use crate::native::cluster::Cluster;
+use crate::native::engine::Engine;
+use crate::native::settings::ProducerSettings;
+use crate::{Outgoing, TopicPartition, TransportError, Writer, WriterTopic};
+
+/// How long one wait for acknowledgements lasts before we see whether the sender still lives.
+const STEP: Duration = Duration::from_millis(500);
+
+pub(crate) struct NativeWriter {
+    shared: Arc<Shared>,
+    sender: JoinHandle<()>,
+    // Keeps the threads on which the sender lives.
+    _engine: Arc<Engine>,
+}
+
+impl NativeWriter {
+    pub(crate) fn new(engine: Arc<Engine>, cluster: Arc<Cluster>, settings: ProducerSettings) -> Self {
+        let shared = Shared::new(Accumulator::new(settings.clone()));
+        let sender = engine
+            .handle()
+            .spawn(Sender::run(shared.clone(), cluster, settings));
+        Self {
+            shared,
+            sender,
+            _engine: engine,
+        }
+    }
+
+    fn wait<'a>(
+        &self,
+        accumulator: MutexGuard<'a, Accumulator>,
+    ) -> Result<MutexGuard<'a, Accumulator>, TransportError> {
+        if self.sender.is_finished() {
+            return Err(TransportError::Cluster {
+                operation: "write",
+                reason: "the sender has ended".into(),
+            });
+        }
+        let waited = self.shared.changed.wait_timeout(accumulator, STEP);
+        Ok(waited.expect("no section that holds it panics").0)
+    }
+}
+
+fn report_losses(accumulator: &mut Accumulator) -> Result<(), TransportError> {
+    let losses = accumulator.take_losses();
+    let count: usize = losses.iter().map(|loss| loss.records).sum();
+    losses.into_iter().next().map_or(Ok(()), |loss| {
+        Err(TransportError::Delivery {
+            partition: loss.partition,
+            reason: format!("{} ({count} records)", loss.reason),
+        })
+    })
+}
+
+fn too_large(accumulator: &Accumulator, record: &Outgoing<'_>, max: usize) -> TransportError {
+    let topic = accumulator
+        .topic_name(record.topic.0)
+        .unwrap_or_else(|| "?".into());
+    let reason = match max {
+        0 => "there is no such partition".to_owned(),
+        max => format!("the record is larger than {max} bytes (`max.request.size`)"),
+    };
+    TransportError::Delivery {
+        partition: TopicPartition::new(topic, record.partition),
+        reason,
+    }
+}
+
+impl Writer for NativeWriter {
+    fn topic(&mut self, name: &str) -> Result<WriterTopic, TransportError> {
+        Ok(WriterTopic(self.shared.lock().topic(name)))
+    }
+
+    fn send(&mut self, records: &[Outgoing<'_>]) -> Result<(), TransportError> {
+        let mut now = Instant::now();
+        let mut accumulator = self.shared.lock();
+        let mut wake = false;
+        for record in records {
+            loop {
+                match accumulator.push(record, now) {
+                    Pushed::Queued => break,
+                    Pushed::Wake => {
+                        wake = true;
+                        break;
+                    }
+                    Pushed::TooLarge(max) => return Err(too_large(&accumulator, record, max)),
+                    Pushed::Full => {
+                        accumulator.blocked = true;
+                        self.shared.work.notify_one();
+                        accumulator = self.wait(accumulator)?;
+                        accumulator.blocked = false;
+                        report_losses(&mut accumulator)?;
+                        now = Instant::now();
+                    }
+                }
+            }
+        }
+        drop(accumulator);
+        if wake {
+            self.shared.work.notify_one();
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<(), TransportError> {
+        report_losses(&mut self.shared.lock())
+    }
+
+    // Bounded by `delivery.timeout.ms`, after which what is left counts as lost.
+    fn flush(&mut self) -> Result<(), TransportError> {
+        let mut accumulator = self.shared.lock();
+        let mut outcome = report_losses(&mut accumulator);
+        while outcome.is_ok() && !accumulator.is_empty() {
+            accumulator.flushing = true;
+            self.shared.work.notify_one();
+            accumulator = self.wait(accumulator)?;
+            outcome = report_losses(&mut accumulator);
+        }
+        accumulator.flushing = false;
+        outcome
+    }
+}
+
+impl Drop for NativeWriter {
+    fn drop(&mut self) {
+        self.sender.abort();
+    }
+}
