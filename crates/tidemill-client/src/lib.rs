@@ -1,15 +1,15 @@
 //! What programs and the streams runtime need of a cluster.
 //!
-//! Two layers live here. [`Transport`] is the seam below the streams runtime: it moves batches, never single
-//! records, tells which partitions a member of a group owns, and has two implementations, librdkafka
-//! ([`connect`]) and [`MemoryCluster`] for tests. Above it, for programs that only read or write a log, stand
-//! `Producer`, `Consumer` and `Admin` (feature `kafka`).
+//! Two layers live here. [`Transport`] is the seam below the streams runtime: it moves batches, never single records,
+//! tells which partitions a member of a group owns, and has three implementations: our own client over Kafka's protocol
+//! and librdkafka, between which [`connect`] chooses, and [`MemoryCluster`] for tests. Above it, for programs that only
+//! read or write a log, stand `Producer`, `Consumer` and `Admin` (feature `kafka`).
 //!
 //! ```text
-//!   tidemill-runtime                  your program
-//!        │ Transport                      │ Producer, Consumer, Admin
-//!   ┌────┴──────────┬────────────────┐    │
-//!   │ MemoryCluster │ kafka (librdkafka) ─┘
+//!   tidemill-runtime                               your program
+//!        │ Transport                                   │ Producer, Consumer, Admin
+//!   ┌────┴──────────┬──────────┬──────────────────┐    │
+//!   │ MemoryCluster │  native  │ kafka (librdkafka) ───┘
 //! ```
 //!
 //! ```
@@ -40,6 +40,7 @@ mod record;
 mod transaction;
 mod transport;
 
+mod connect;
 mod memory;
 mod native;
 
@@ -47,6 +48,7 @@ mod native;
 #[cfg_attr(not(feature = "kafka"), path = "without_kafka.rs")]
 mod kafka;
 
+pub use connect::{Library, connect};
 pub use kafka::*;
 pub use memory::MemoryCluster;
 pub use native::{Address, Dial, FrameSink, FrameSource, NativeTransport, Wire};

@@ -2,7 +2,7 @@
 
 use crate::{Settings, Transport, TransportError};
 
-/// Connects to a cluster. Without the feature `kafka` there is no client to do it with.
-pub fn connect(_settings: &Settings) -> Result<Box<dyn Transport>, TransportError> {
+/// Without the feature `kafka` it is not there.
+pub(crate) fn connect_librdkafka(_settings: &Settings) -> Result<Box<dyn Transport>, TransportError> {
     Err(TransportError::NotBuilt)
 }

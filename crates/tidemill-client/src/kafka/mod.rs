@@ -20,4 +20,4 @@ pub use admin::{Admin, GroupDescription, GroupListing, PartitionReplicas, TopicP
 pub use consumer::{Commit, Consumer, ConsumerBuilder, From, Received};
 pub use partitioner::{HashKey, Partitioner, Random, Sticky};
 pub use producer::{Acks, Delivery, Produced, Producer, ProducerBuilder, Sent};
-pub use transport::connect;
+pub(crate) use transport::connect_librdkafka;

@@ -17,11 +17,8 @@ use crate::{
     TransactionError, TransactionSettings, TransactionalWriter, Transport, TransportError, Writer,
 };
 
-/// Connects to a cluster through librdkafka. Nothing is sent before the first call.
-///
-/// Settings have librdkafka's names, which are Kafka's wherever Kafka has them; one that begins with `consumer.` or
-/// `producer.` is for those only. Errors: a setting without which nothing can work is missing.
-pub fn connect(settings: &Settings) -> Result<Box<dyn Transport>, TransportError> {
+/// Connects through librdkafka, whose names settings have. Errors: one without which nothing can work is missing.
+pub(crate) fn connect_librdkafka(settings: &Settings) -> Result<Box<dyn Transport>, TransportError> {
     if !settings.contains_key("bootstrap.servers") {
         return Err(TransportError::Settings("`bootstrap.servers` is missing".into()));
     }

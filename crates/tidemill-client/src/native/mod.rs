@@ -3,6 +3,7 @@
 //! ```text
 //! connection   frames, numbering, versions, timeouts, reconnecting          over anything that dials
 //! cluster      who leads what, coordinators, controller
+//! coordinator  a group's or a transaction's, wherever it moves
 //! producer     batches by partition, sequence numbers, retries in order     accumulator: pure
 //! fetcher      sessions, positions, read-ahead within a budget              core, session, chunk: pure
 //! group        membership, assignor, committed offsets                      membership, assignor: pure
@@ -11,6 +12,8 @@
 
 mod cluster;
 mod connection;
+mod coordinator;
+mod delete_records;
 mod engine;
 mod fetcher;
 mod group;

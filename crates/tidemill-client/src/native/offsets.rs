@@ -10,8 +10,7 @@ use tidemill_protocol::messages::list_offsets::{
 
 use super::cluster::{AutoCreate, Cluster, ClusterError};
 use super::connection::{Address, Lane, Pool};
-use super::settings::Isolation;
-use crate::{Start, TopicPartition, TransportError};
+use crate::{Isolation, Start, TopicPartition, TransportError};
 
 /// A partition, what to find in it, and its leader's epoch.
 pub(crate) type Question = (TopicPartition, Start, i32);
@@ -72,7 +71,7 @@ fn request(questions: &[Question], isolation: Isolation) -> ListOffsetsRequest {
     const TIMEOUT_MS: i32 = 30_000;
     ListOffsetsRequest {
         replica_id: -1,
-        isolation_level: i8::from(isolation == Isolation::Committed),
+        isolation_level: i8::from(isolation == Isolation::ReadCommitted),
         topics,
         timeout_ms: TIMEOUT_MS,
     }
@@ -102,13 +101,14 @@ pub(crate) async fn list_all(
     cluster: Arc<Cluster>,
     partitions: Vec<TopicPartition>,
     start: Start,
+    isolation: Isolation,
     within: Duration,
 ) -> Result<Vec<i64>, TransportError> {
     let mut offsets: Vec<Option<i64>> = vec![None; partitions.len()];
     let deadline = std::time::Instant::now() + within;
     let mut backoff = cluster.backoff();
     loop {
-        find_missing(&cluster, &partitions, start, &mut offsets).await?;
+        find_missing(&cluster, &partitions, start, isolation, &mut offsets).await?;
         let missing = offsets
             .iter()
             .position(Option::is_none)
@@ -131,6 +131,7 @@ async fn find_missing(
     cluster: &Cluster,
     partitions: &[TopicPartition],
     start: Start,
+    isolation: Isolation,
     offsets: &mut [Option<i64>],
 ) -> Result<(), TransportError> {
     let missing = || {
@@ -174,7 +175,7 @@ async fn find_missing(
         }
     }
     for (address, questions) in by_address {
-        for (at, offset) in list(cluster, cluster.pool(), &address, Isolation::Committed, questions).await {
+        for (at, offset) in list(cluster, cluster.pool(), &address, isolation, questions).await {
             let offset = offset?;
             for (asked, slot) in partitions.iter().zip(offsets.iter_mut()) {
                 if *asked == at {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidemill_protocol::compression::Compression;
 
 use super::connection::{Address, ConnectionSettings};
-use crate::{Settings, TransportError};
+use crate::{Isolation, Settings, TransportError};
 
 /// The settings this client knows. librdkafka's names stand beside Kafka's where they differ.
 const KNOWN: &[&str] = &[
@@ -312,13 +312,6 @@ impl ProducerSettings {
     }
 }
 
-/// Which records of transactions are seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isolation {
-    Uncommitted,
-    Committed,
-}
-
 /// What happens when the position to read from is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OffsetReset {
@@ -346,8 +339,8 @@ impl FetchSettings {
     pub(crate) fn new(layer: &Layer, queued_bytes_max: usize) -> Result<Self, TransportError> {
         let common = Common::new(layer)?;
         let isolations = [
-            ("read_uncommitted", Isolation::Uncommitted),
-            ("read_committed", Isolation::Committed),
+            ("read_uncommitted", Isolation::ReadUncommitted),
+            ("read_committed", Isolation::ReadCommitted),
         ];
         let resets = [
             ("earliest", OffsetReset::Earliest),
@@ -356,7 +349,7 @@ impl FetchSettings {
             ("error", OffsetReset::Refuse),
         ];
         Ok(Self {
-            isolation: layer.one_of("isolation.level", &isolations, Isolation::Uncommitted)?,
+            isolation: layer.one_of("isolation.level", &isolations, Isolation::ReadUncommitted)?,
             reset: layer.one_of("auto.offset.reset", &resets, OffsetReset::Refuse)?,
             check_crcs: layer.flag("check.crcs", true)?,
             bytes_min: layer.number(&["fetch.min.bytes"], 1)?,

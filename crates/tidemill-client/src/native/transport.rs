@@ -8,14 +8,12 @@ use super::connection::{Dial, Pool, Tcp};
 use super::engine::Engine;
 use super::fetcher::NativeReader;
 use super::group::NativeMember;
-use super::producer::NativeWriter;
-use super::settings::{
-    Common, FetchSettings, GroupSettings, Isolation, Layer, OffsetReset, ProducerSettings,
-};
-use super::{offsets, topics};
+use super::producer::{NativeTransactionalWriter, NativeWriter};
+use super::settings::{Common, FetchSettings, GroupSettings, Layer, OffsetReset, ProducerSettings};
+use super::{delete_records, offsets, topics};
 use crate::{
-    Member, Reader, Settings, Start, Subscription, TopicDescription, TopicPartition, TopicSpec, Transport,
-    TransportError, Writer,
+    Isolation, Member, Reader, Settings, Start, Subscription, TopicDescription, TopicPartition, TopicSpec,
+    TransactionError, TransactionSettings, TransactionalWriter, Transport, TransportError, Writer,
 };
 
 /// How long questions about a cluster may take.
@@ -57,11 +55,16 @@ impl NativeTransport {
         })
     }
 
-    fn offsets(&self, partitions: &[TopicPartition], start: Start) -> Result<Vec<i64>, TransportError> {
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        start: Start,
+        isolation: Isolation,
+    ) -> Result<Vec<i64>, TransportError> {
         let (cluster, partitions) = (self.cluster.clone(), partitions.to_vec());
         self.engine.run(
             "list offsets",
-            offsets::list_all(cluster, partitions, start, WITHIN),
+            offsets::list_all(cluster, partitions, start, isolation, WITHIN),
         )
     }
 }
@@ -69,8 +72,14 @@ impl NativeTransport {
 impl Transport for NativeTransport {
     fn join(&self, subscription: &Subscription) -> Result<Box<dyn Member>, TransportError> {
         let layer = Layer::new(&self.settings, "consumer.")?;
-        let fetch = FetchSettings::new(&layer, subscription.queued_bytes_max)?;
-        let group = GroupSettings::new(&layer)?;
+        let mut fetch = FetchSettings::new(&layer, subscription.queued_bytes_max)?;
+        if subscription.isolation == Isolation::ReadCommitted {
+            fetch.isolation = Isolation::ReadCommitted;
+        }
+        let mut group = GroupSettings::new(&layer)?;
+        if subscription.instance.is_some() {
+            group.instance_id = subscription.instance.clone();
+        }
         let cluster = self.cluster.named(&subscription.client);
         let member = NativeMember::join(self.engine.clone(), cluster, subscription, group, fetch);
         Ok(Box::new(member))
@@ -79,7 +88,7 @@ impl Transport for NativeTransport {
     fn reader(&self, name: &str) -> Result<Box<dyn Reader>, TransportError> {
         let layer = Layer::new(&self.settings, "consumer.")?;
         let settings = FetchSettings {
-            isolation: Isolation::Committed,
+            isolation: Isolation::ReadCommitted,
             reset: OffsetReset::Refuse,
             ..FetchSettings::new(&layer, READER_BYTES)?
         };
@@ -101,6 +110,18 @@ impl Transport for NativeTransport {
         )))
     }
 
+    fn transactional_writer(
+        &self,
+        name: &str,
+        transactions: &TransactionSettings,
+    ) -> Result<Box<dyn TransactionalWriter>, TransactionError> {
+        let layer = Layer::new(&self.settings, "producer.")?;
+        let settings = ProducerSettings::new(&layer)?;
+        let cluster = self.cluster.named(name);
+        let writer = NativeTransactionalWriter::new(self.engine.clone(), cluster, settings, transactions)?;
+        Ok(Box::new(writer))
+    }
+
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicDescription>>, TransportError> {
         let names = topics.iter().map(|name| (*name).to_owned()).collect();
         self.engine.run(
@@ -117,10 +138,20 @@ impl Transport for NativeTransport {
     }
 
     fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
-        self.offsets(partitions, Start::Latest)
+        self.offsets(partitions, Start::Latest, Isolation::ReadCommitted)
     }
 
     fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
-        self.offsets(partitions, Start::Earliest)
+        self.offsets(partitions, Start::Earliest, Isolation::ReadCommitted)
+    }
+
+    fn high_watermarks(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, TransportError> {
+        self.offsets(partitions, Start::Latest, Isolation::ReadUncommitted)
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<(), TransportError> {
+        let (cluster, before) = (self.cluster.clone(), before.to_vec());
+        self.engine
+            .run("delete records", delete_records::delete(cluster, before, WITHIN))
     }
 }

@@ -191,9 +191,9 @@ impl Connection {
         !self.shared.closed.load(Ordering::SeqCst)
     }
 
-    /// Whether the broker knows the API at all.
-    pub(crate) fn has(&self, api: ApiKey) -> bool {
-        self.versions.has(api)
+    /// The level of a feature that the broker's cluster has agreed on; 0 where it is not known.
+    pub(crate) fn feature(&self, name: &str) -> i16 {
+        self.versions.feature(name)
     }
 
     /// Sends a request in the newest common version and waits for its answer.
@@ -270,8 +270,12 @@ impl Connection {
     }
 
     /// Puts a request in line now, behind those before it; its answer is waited for later.
-    pub(crate) fn start<R: Request>(self: &Arc<Self>, request: &R) -> Result<Answer, CallError> {
-        let version = self.versions.pick::<R>(i16::MAX)?;
+    pub(crate) fn start<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        version_max: i16,
+    ) -> Result<Answer, CallError> {
+        let version = self.versions.pick::<R>(version_max)?;
         let answer = self.submit(request, version)?;
         Ok(Answer {
             connection: self.clone(),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tidemill_protocol::Message;
 use tidemill_protocol::messages::api_versions::ApiVersionsResponse;
-use tidemill_protocol::{ApiKey, Message};
 
 use super::CallError;
 
@@ -11,6 +11,8 @@ use super::CallError;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Versions {
     offered: BTreeMap<i16, (i16, i16)>,
+    // The levels of features that the whole cluster has agreed on.
+    features: BTreeMap<String, i16>,
 }
 
 impl Versions {
@@ -20,7 +22,12 @@ impl Versions {
             .iter()
             .map(|api| (api.api_key, (api.min_version, api.max_version)))
             .collect();
-        Self { offered }
+        let features = response
+            .finalized_features
+            .iter()
+            .map(|feature| (feature.name.to_string(), feature.max_version_level))
+            .collect();
+        Self { offered, features }
     }
 
     /// The highest version that the broker has, we have and `max` allows.
@@ -38,13 +45,15 @@ impl Versions {
         Ok(version)
     }
 
-    pub(crate) fn has(&self, api: ApiKey) -> bool {
-        self.offered.contains_key(&i16::from(api))
+    /// The level of a feature; 0 where it is not known.
+    pub(crate) fn feature(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidemill_protocol::ApiKey;
     use tidemill_protocol::messages::api_versions::ApiVersion;
     use tidemill_protocol::messages::heartbeat::HeartbeatRequest;
 

@@ -16,8 +16,8 @@ use super::chunk::{Chunk, end_of};
 use super::session::{Asked, Key, Session};
 use crate::native::cluster::{Leader, Node, View};
 use crate::native::connection::Backoff;
-use crate::native::settings::{FetchSettings, Isolation, OffsetReset};
-use crate::{Batch, Event, Record, Start, TopicPartition, TransportError};
+use crate::native::settings::{FetchSettings, OffsetReset};
+use crate::{Batch, Event, Isolation, Record, Start, TopicPartition, TransportError};
 
 /// How long a Fetch waits for records while another partition may want to join it at any moment.
 const SHORT_WAIT: Duration = Duration::from_millis(10);
@@ -264,7 +264,7 @@ impl Core {
             max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: self.settings.bytes_min,
             max_bytes: self.settings.bytes_max,
-            isolation_level: i8::from(self.settings.isolation == Isolation::Committed),
+            isolation_level: i8::from(self.settings.isolation == Isolation::ReadCommitted),
             session_id: plan.session_id,
             session_epoch: plan.session_epoch,
             topics: plan.topics,
@@ -361,8 +361,8 @@ impl Core {
         match data.error_code {
             ErrorCode::None => {
                 let end = match isolation {
-                    Isolation::Committed => data.last_stable_offset,
-                    Isolation::Uncommitted => data.high_watermark,
+                    Isolation::ReadCommitted => data.last_stable_offset,
+                    Isolation::ReadUncommitted => data.high_watermark,
                 };
                 if let Err(error) = partition.store(offset, end, data) {
                     partition.fail(now);

@@ -10,8 +10,8 @@ use super::core::{Departure, Lookup, Returned, Step};
 use crate::native::cluster::{AutoCreate, Cluster};
 use crate::native::connection::{Lane, Pool};
 use crate::native::offsets;
-use crate::native::settings::{FetchSettings, Isolation};
-use crate::{TopicPartition, TransportError};
+use crate::native::settings::FetchSettings;
+use crate::{Isolation, TopicPartition, TransportError};
 
 enum Done {
     Fetched(Returned),

@@ -1,7 +1,6 @@
 //! A member of a consumer group: what it is told by the coordinator, and what it reads of what it was given.
 
 mod assignor;
-pub(crate) mod coordinator;
 mod membership;
 mod offsets;
 mod protocol;
@@ -14,18 +13,23 @@ use tidemill_protocol::KString;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use self::coordinator::Coordinator;
 use self::membership::{Event as GroupEvent, Membership};
 use self::offsets::Committer;
 use super::cluster::{Cluster, CoordinatorOf};
 use super::connection::Lane;
+use super::coordinator::Coordinator;
 use super::engine::{Engine, Signal};
 use super::fetcher::Fetcher;
 use super::settings::{FetchSettings, GroupSettings};
-use crate::{CommitError, Event, Member, Start, Subscription, TopicPartition, TransportError, Wake};
+use crate::{
+    CommitError, Committed, Event, GroupMetadata, Isolation, Member, Start, Subscription, TopicPartition,
+    TransportError, Wake,
+};
 
 /// How long questions about offsets may take.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How long the question for committed offsets waits for transactions that may still change them.
+const STABLE_WITHIN: Duration = Duration::from_secs(5);
 /// How long leaving may take: a coordinator that does not answer will notice by itself.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -47,6 +51,7 @@ impl Shared {
 
 pub(crate) struct NativeMember {
     group: KString,
+    isolation: Isolation,
     shared: Arc<Shared>,
     coordinator: Arc<Coordinator>,
     fetcher: Fetcher,
@@ -75,6 +80,7 @@ impl NativeMember {
         let task = shell::run(shared.clone(), coordinator.clone(), join_timeout);
         Self {
             group: group.into(),
+            isolation: fetch.isolation,
             shared,
             coordinator,
             fetcher: Fetcher::new(engine.clone(), cluster, fetch, arrived),
@@ -127,11 +133,12 @@ impl Member for NativeMember {
         Ok(())
     }
 
-    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, TransportError> {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>, TransportError> {
         let (coordinator, group, partitions) =
             (self.coordinator.clone(), self.group.clone(), partitions.to_vec());
+        let isolation = self.isolation;
         self.engine.run("committed offsets", async move {
-            offsets::fetch(&coordinator, group, partitions, WITHIN).await
+            offsets::fetch(&coordinator, group, partitions, isolation, STABLE_WITHIN).await
         })
     }
 
@@ -148,7 +155,7 @@ impl Member for NativeMember {
         self.fetcher.set_paused(partitions, false);
     }
 
-    fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), CommitError> {
+    fn commit(&mut self, offsets: &[(TopicPartition, Committed)]) -> Result<(), CommitError> {
         let committer = {
             let membership = self.shared.lock();
             if !membership.is_member() {
@@ -173,6 +180,17 @@ impl Member for NativeMember {
             self.shared.arrived.raise();
         }
         outcome
+    }
+
+    fn group_metadata(&self) -> GroupMetadata {
+        let membership = self.shared.lock();
+        let (member, generation) = membership.identity();
+        GroupMetadata {
+            group: self.group.to_string(),
+            generation,
+            member: member.to_string(),
+            instance: membership.instance_id().map(|id| id.to_string()),
+        }
     }
 
     fn release(&mut self) -> Result<(), TransportError> {

@@ -11,11 +11,11 @@ use tidemill_protocol::messages::offset_fetch::{
 };
 use tidemill_protocol::{ErrorCode, KString};
 
-use super::coordinator::Coordinator;
 use super::membership::is_coordinators;
 use crate::native::cluster::ClusterError;
 use crate::native::connection::Lane;
-use crate::{CommitError, TopicPartition, TransportError};
+use crate::native::coordinator::Coordinator;
+use crate::{CommitError, Committed, Isolation, TopicPartition, TransportError};
 
 const FETCH: &str = "committed offsets";
 const COMMIT: &str = "commit offsets";
@@ -40,13 +40,14 @@ fn by_topic<T>(partitions: impl Iterator<Item = (TopicPartition, T)>) -> Vec<(KS
     topics
 }
 
-/// The committed offset of each partition. Offsets of open transactions are waited for (KIP-447).
+/// The committed offset of each partition. Stable ones are those that no open transaction may change (KIP-447).
 pub(super) async fn fetch(
     coordinator: &Coordinator,
     group: KString,
     partitions: Vec<TopicPartition>,
+    isolation: Isolation,
     within: Duration,
-) -> Result<Vec<Option<i64>>, TransportError> {
+) -> Result<Vec<Option<Committed>>, TransportError> {
     let topics = by_topic(partitions.iter().map(|at| (at.clone(), ())));
     let numbers = |list: &[(i32, ())]| list.iter().map(|(partition, ())| *partition).collect::<Vec<_>>();
     let old = |(name, list): &(KString, Vec<(i32, ())>)| OffsetFetchRequestTopic {
@@ -66,7 +67,7 @@ pub(super) async fn fetch(
             member_epoch: -1,
             topics: Some(topics.iter().map(new).collect()),
         }],
-        require_stable: true,
+        require_stable: isolation == Isolation::ReadCommitted,
     };
     let attempt = || async {
         let response = coordinator.call(Lane::Ask, &request, None).await?;
@@ -75,9 +76,11 @@ pub(super) async fn fetch(
             .map(|at| committed(coordinator, &response, at))
             .collect()
     };
-    let outcome: Result<Vec<Option<i64>>, ClusterError> =
-        coordinator.cluster().retrying(within, attempt).await;
-    outcome.map_err(|error| error.into_transport(FETCH))
+    let outcome: Result<_, ClusterError> = coordinator.cluster().retrying(within, attempt).await;
+    outcome.map_err(|error| match error {
+        ClusterError::Refused(ErrorCode::UnstableOffsetCommit) => TransportError::Unstable,
+        error => error.into_transport(FETCH),
+    })
 }
 
 /// Since version 8 an answer holds a list of groups, before one group.
@@ -85,7 +88,7 @@ fn committed(
     coordinator: &Coordinator,
     response: &OffsetFetchResponse,
     at: &TopicPartition,
-) -> Result<Option<i64>, ClusterError> {
+) -> Result<Option<Committed>, ClusterError> {
     let whole = response
         .groups
         .first()
@@ -94,35 +97,43 @@ fn committed(
         Some(group) => {
             let topic = group.topics.iter().find(|topic| topic.name == *at.topic);
             let part = topic.and_then(|t| t.partitions.iter().find(|p| p.partition_index == at.partition));
-            part.map(|p| (p.error_code, p.committed_offset))
+            part.map(|p| (p.error_code, p.committed_offset, p.metadata.clone()))
         }
         None => {
             let topic = response.topics.iter().find(|topic| topic.name == *at.topic);
             let part = topic.and_then(|t| t.partitions.iter().find(|p| p.partition_index == at.partition));
-            part.map(|p| (p.error_code, p.committed_offset))
+            part.map(|p| (p.error_code, p.committed_offset, p.metadata.clone()))
         }
     };
-    for code in [Some(whole), part.map(|(code, _)| code)].into_iter().flatten() {
+    for code in [Some(whole), part.as_ref().map(|(code, ..)| *code)]
+        .into_iter()
+        .flatten()
+    {
         if code != ErrorCode::None {
             coordinator.note(code);
             return Err(ClusterError::Refused(code));
         }
     }
-    Ok(part.map(|(_, offset)| offset).filter(|offset| *offset >= 0))
+    Ok(part
+        .map(|(_, next, metadata)| Committed {
+            next,
+            metadata: metadata.as_deref().unwrap_or_default().into(),
+        })
+        .filter(|committed| committed.next >= 0))
 }
 
 /// Commits, trying again while the coordinator moves.
 pub(super) async fn commit(
     coordinator: &Coordinator,
     committer: Committer,
-    offsets: Vec<(TopicPartition, i64)>,
+    offsets: Vec<(TopicPartition, Committed)>,
     within: Duration,
 ) -> Result<(), CommitError> {
-    let partition = |(partition_index, committed_offset): &(i32, i64)| OffsetCommitRequestPartition {
+    let partition = |(partition_index, committed): &(i32, Committed)| OffsetCommitRequestPartition {
         partition_index: *partition_index,
-        committed_offset: *committed_offset,
+        committed_offset: committed.next,
         committed_leader_epoch: -1,
-        committed_metadata: Some(KString::default()),
+        committed_metadata: Some((&*committed.metadata).into()),
     };
     let topics = by_topic(offsets.into_iter());
     let topics = topics.into_iter().map(|(name, list)| OffsetCommitRequestTopic {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::Shared;
-use super::coordinator::Coordinator;
 use super::membership::{Action, Event};
 use crate::native::cluster::{AutoCreate, ClusterError};
 use crate::native::connection::Lane;
+use crate::native::coordinator::Coordinator;
 
 /// What the coordinator may take to answer a join beyond the time it gives the members.
 const JOIN_SLACK: Duration = Duration::from_secs(5);

@@ -18,6 +18,7 @@ use tidemill_protocol::{ErrorCode, KString};
 
 use super::batch::{Body, Pending, sequence_after};
 use super::identity::{Identity, ProducerId};
+use super::transaction::{Doom, Transaction};
 use crate::native::cluster::{Node, View};
 use crate::native::connection::Backoff;
 use crate::native::settings::ProducerSettings;
@@ -69,8 +70,7 @@ pub(super) struct Departure {
 
 /// How a flight ended.
 pub(super) enum Outcome {
-    /// At this offset, where the broker told one.
-    Written(i64),
+    Written,
     Refused(ErrorCode, Option<String>),
     /// Nobody knows whether it was written.
     NoAnswer(String),
@@ -90,6 +90,8 @@ pub(super) struct Step {
     pub(super) departures: Vec<Departure>,
     /// Ask for a producer id.
     pub(super) wants_identity: bool,
+    /// Partitions of which the transaction's coordinator has to hear first.
+    pub(super) to_enrol: Vec<(usize, KString, i32)>,
     /// Topics with records that nobody is known to lead.
     pub(super) leaderless: Vec<String>,
     /// When to look again, if nothing happens before.
@@ -126,7 +128,7 @@ pub(super) struct Accumulator {
     topics: Vec<TopicSlot>,
     partitions: Vec<Queue>,
     identity: Identity,
-    transactional: bool,
+    transaction: Option<Transaction>,
     bytes: usize,
     batches: u64,
     flying: usize,
@@ -152,7 +154,7 @@ impl Accumulator {
             topics: Vec::new(),
             partitions: Vec::new(),
             identity,
-            transactional: false,
+            transaction: None,
             bytes: 0,
             batches: 0,
             flying: 0,
@@ -161,6 +163,17 @@ impl Accumulator {
             flushing: false,
             blocked: false,
             turn: 0,
+        }
+    }
+
+    /// The buffer of a producer of transactions.
+    pub(super) fn transactional(settings: ProducerSettings, producer: ProducerId, is_implicit: bool) -> Self {
+        let transaction = Some(Transaction::new(is_implicit));
+        let identity = Identity::Known(producer);
+        Self {
+            transaction,
+            identity,
+            ..Self::new(settings)
         }
     }
 
@@ -238,6 +251,7 @@ impl Accumulator {
             settings,
             partitions,
             batches,
+            transaction,
             ..
         } = self;
         let queue = partitions.get_mut(at).expect("the place was looked up");
@@ -257,7 +271,7 @@ impl Accumulator {
                 } else {
                     settings.batch_bytes
                 });
-            let pending = Pending::new(*batches, settings.compression, room, now, self.transactional);
+            let pending = Pending::new(*batches, settings.compression, room, now, transaction.is_some());
             queue.waiting.push_back(pending);
         }
         let pending = queue.waiting.back_mut().expect("one that fits was added");
@@ -293,6 +307,15 @@ impl Accumulator {
     pub(super) fn step(&mut self, view: &View, now: Instant) -> Step {
         let mut step = Step::default();
         self.lose_expired(view, now);
+        if let Some(doom) = self
+            .transaction
+            .as_ref()
+            .and_then(|transaction| transaction.doom.clone())
+        {
+            let (Doom::Fenced(reason) | Doom::Abortable(reason)) = doom;
+            self.lose_all(&reason);
+            return step;
+        }
         match &self.identity {
             Identity::Unneeded | Identity::Known(_) => {}
             Identity::Renewing if self.flying == 0 => self.begin_anew(),
@@ -312,6 +335,9 @@ impl Accumulator {
             return step;
         }
         while self.depart(view, now, &mut step) {}
+        if let Some(transaction) = self.transaction.as_mut().filter(|_| !step.to_enrol.is_empty()) {
+            transaction.enrolling = true;
+        }
         self.turn = self.turn.wrapping_add(1);
         step
     }
@@ -325,6 +351,9 @@ impl Accumulator {
                 continue;
             };
             if !self.may_depart(queue, now, step) {
+                continue;
+            }
+            if !self.is_enrolled(at, queue, now, step) {
                 continue;
             }
             let Some(leader) = view.leader(&queue.at.topic, queue.at.partition) else {
@@ -382,6 +411,25 @@ impl Accumulator {
         false
     }
 
+    /// Whether batches may go there: within a transaction the coordinator may have to know first.
+    fn is_enrolled(&self, at: usize, queue: &Queue, now: Instant, step: &mut Step) -> bool {
+        let Some(transaction) = &self.transaction else {
+            return true;
+        };
+        if transaction.is_implicit || transaction.enrolled.contains(&at) {
+            return true;
+        }
+        let is_named = step.to_enrol.iter().any(|(place, ..)| *place == at);
+        match transaction.enrol_not_before.filter(|until| *until > now) {
+            _ if transaction.enrolling || is_named => {}
+            Some(until) => step.wake_by(until),
+            None => step
+                .to_enrol
+                .push((at, queue.wire_name.clone(), queue.at.partition)),
+        }
+        false
+    }
+
     fn take_off(&mut self, at: usize, leader_epoch: i32) -> Option<Flight> {
         let queue = self.partitions.get_mut(at)?;
         let mut pending = queue.waiting.pop_front()?;
@@ -406,6 +454,9 @@ impl Accumulator {
         };
         queue.flying.push(pending);
         self.flying += 1;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.enrolled.insert(at);
+        }
         Some(flight)
     }
 
@@ -428,8 +479,7 @@ impl Accumulator {
         pending.body = Body::Built(landing.bytes);
         self.flying -= 1;
         match landing.outcome {
-            Outcome::Written(_)
-            | Outcome::Refused(ErrorCode::None | ErrorCode::DuplicateSequenceNumber, _) => {
+            Outcome::Written | Outcome::Refused(ErrorCode::None | ErrorCode::DuplicateSequenceNumber, _) => {
                 queue.backoff.reset();
                 queue.not_before = None;
                 self.bytes -= pending.bytes;
@@ -459,11 +509,15 @@ impl Accumulator {
             | ErrorCode::UnknownProducerId
             | ErrorCode::InvalidProducerIdMapping
             | ErrorCode::InvalidProducerEpoch
-                if idempotent && !self.transactional =>
+                if idempotent && self.transaction.is_none() =>
             {
                 tracing::warn!("{}: {code}; the producer goes on under another id", queue.at);
                 queue.retry(pending, now);
                 self.renew();
+            }
+            ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch if self.transaction.is_some() => {
+                self.doom(Doom::Fenced(code.to_string()));
+                self.lose(at, pending, &code.to_string());
             }
             ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => match pending.split() {
                 Some([front, mut back]) => {
@@ -497,9 +551,96 @@ impl Accumulator {
             records: pending.record_count,
             reason: reason.to_owned(),
         });
-        // What follows it has later sequence numbers, which the broker would refuse for ever.
-        if pending.stamp.is_some() {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.has_gap |= pending.stamp.is_some();
+            transaction.doom(Doom::Abortable(format!("{}: {reason}", queue.at)));
+        } else if pending.stamp.is_some() {
+            // What follows it has later sequence numbers, which the broker would refuse for ever.
             self.renew();
+        }
+    }
+
+    /// The transaction cannot be committed any more.
+    pub(super) fn doom(&mut self, doom: Doom) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.doom(doom);
+        }
+    }
+
+    /// The producer's id; all −1 before it is known.
+    pub(super) fn producer(&self) -> ProducerId {
+        match self.identity {
+            Identity::Known(producer) => producer,
+            _ => ProducerId { id: -1, epoch: -1 },
+        }
+    }
+
+    pub(super) fn doomed(&self) -> Option<Doom> {
+        self.transaction.as_ref()?.doom.clone()
+    }
+
+    pub(super) fn begin_transaction(&mut self) {
+        self.losses.clear();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.begin();
+        }
+    }
+
+    /// Whether the coordinator has heard of the open transaction, or may have.
+    pub(super) fn is_transaction_known(&self) -> bool {
+        self.transaction
+            .as_ref()
+            .is_some_and(|t| !t.enrolled.is_empty() || t.enrolling)
+    }
+
+    /// Whether the sequence numbers of this epoch cannot be gone on with.
+    pub(super) fn has_gap(&self) -> bool {
+        self.transaction
+            .as_ref()
+            .is_some_and(|transaction| transaction.has_gap)
+    }
+
+    /// The transaction ended, and brought another epoch or not.
+    pub(super) fn end_transaction(&mut self, next: Option<ProducerId>) {
+        if let Some(transaction) = &mut self.transaction {
+            *transaction = Transaction::new(transaction.is_implicit);
+        }
+        if let Some(next) = next {
+            self.identity = Identity::Known(next);
+            self.partitions
+                .iter_mut()
+                .for_each(|queue| queue.next_sequence = 0);
+        }
+    }
+
+    /// Throws away what waits to be sent, and what is known of losses.
+    pub(super) fn discard(&mut self) {
+        for queue in &mut self.partitions {
+            for pending in queue.waiting.drain(..) {
+                self.bytes -= pending.bytes;
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.has_gap |= pending.stamp.is_some();
+                }
+            }
+            queue.not_before = None;
+        }
+        self.losses.clear();
+    }
+
+    /// The coordinator heard of these partitions.
+    pub(super) fn enrolled(&mut self, places: &[usize]) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.enrolling = false;
+            transaction.enrol_not_before = None;
+            transaction.enrolled.extend(places);
+        }
+    }
+
+    /// It did not; to be told again.
+    pub(super) fn not_enrolled(&mut self, not_before: Instant) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.enrolling = false;
+            transaction.enrol_not_before = Some(not_before);
         }
     }
 

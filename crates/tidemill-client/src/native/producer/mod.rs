@@ -4,6 +4,9 @@ mod accumulator;
 mod batch;
 mod identity;
 mod sender;
+mod transaction;
+mod transactional;
 mod writer;
 
+pub(crate) use transactional::NativeTransactionalWriter;
 pub(crate) use writer::NativeWriter;

@@ -5,6 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tidemill_protocol::messages::add_partitions_to_txn::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+};
 use tidemill_protocol::messages::init_producer_id::InitProducerIdRequest;
 use tidemill_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
@@ -14,9 +17,16 @@ use tokio::sync::{Notify, mpsc};
 
 use super::accumulator::{Accumulator, Departure, Landing, Outcome};
 use super::identity::ProducerId;
+use super::transaction::Doom;
 use crate::native::cluster::{AutoCreate, Cluster, ClusterError, Leader, Node};
 use crate::native::connection::{Address, CallError, Connection, Lane};
+use crate::native::coordinator::Coordinator;
 use crate::native::settings::{Acks, ProducerSettings};
+
+/// The highest version of Produce that leaves enrolling partitions to the producer.
+const ENROLLED_VERSION_MAX: i16 = 11;
+/// An earlier transaction of the same producer ends soon.
+const ENROL_BACKOFF_MAX: Duration = Duration::from_millis(20);
 
 /// What the writer and its sender share.
 pub(super) struct Shared {
@@ -46,7 +56,23 @@ impl Shared {
 enum Done {
     Produced { node: Node, landings: Vec<Landed> },
     Identified(Result<ProducerId, ClusterError>),
+    Enrolled(Vec<usize>, Result<(), Refusal>),
     Refreshed,
+}
+
+/// Why partitions do not belong to the transaction.
+enum Refusal {
+    NotNow(String),
+    Doom(Doom),
+}
+
+/// What a transactional producer's requests need.
+#[derive(Clone)]
+pub(super) struct Transactional {
+    pub(super) id: KString,
+    /// Partitions enrol themselves (KIP-890).
+    pub(super) is_implicit: bool,
+    pub(super) coordinator: Arc<Coordinator>,
 }
 
 /// A landing, and what the answer said about who leads the partition.
@@ -63,6 +89,7 @@ pub(super) struct Sender {
     shared: Arc<Shared>,
     cluster: Arc<Cluster>,
     settings: ProducerSettings,
+    transactional: Option<Transactional>,
     lines: HashMap<Node, mpsc::UnboundedSender<Departure>>,
     done: mpsc::UnboundedSender<Done>,
     refreshing: bool,
@@ -73,12 +100,18 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) async fn run(shared: Arc<Shared>, cluster: Arc<Cluster>, settings: ProducerSettings) {
+    pub(super) async fn run(
+        shared: Arc<Shared>,
+        cluster: Arc<Cluster>,
+        settings: ProducerSettings,
+        transactional: Option<Transactional>,
+    ) {
         let (done, mut reports) = mpsc::unbounded_channel();
         let mut sender = Self {
             shared,
             cluster,
             settings,
+            transactional,
             lines: HashMap::new(),
             done,
             refreshing: false,
@@ -113,6 +146,15 @@ impl Sender {
         self.shared.changed.notify_all();
         for departure in step.departures {
             self.depart(departure);
+        }
+        if let Some(transactional) = self.transactional.as_ref().filter(|_| !step.to_enrol.is_empty()) {
+            let producer = self.shared.lock().producer();
+            tokio::spawn(enrol(
+                transactional.clone(),
+                producer,
+                step.to_enrol,
+                self.done.clone(),
+            ));
         }
         if step.wants_identity {
             tokio::spawn(identify(self.cluster.clone(), self.done.clone()));
@@ -153,6 +195,7 @@ impl Sender {
             let line_task = Line {
                 cluster: self.cluster.clone(),
                 settings: self.settings.clone(),
+                transactional: self.transactional.clone(),
                 done: self.done.clone(),
             };
             tokio::spawn(line_task.serve(queue));
@@ -182,6 +225,15 @@ impl Sender {
                     .lock()
                     .identity_refused(format!("no producer id: {error}"));
             }
+            Done::Enrolled(places, Ok(())) => self.shared.lock().enrolled(&places),
+            Done::Enrolled(_, Err(refusal)) => {
+                let mut accumulator = self.shared.lock();
+                accumulator.not_enrolled(now + self.settings.retry_backoff.0.min(ENROL_BACKOFF_MAX));
+                match refusal {
+                    Refusal::NotNow(reason) => tracing::debug!("enrolling partitions: {reason}"),
+                    Refusal::Doom(doom) => accumulator.doom(doom),
+                }
+            }
             Done::Refreshed => {
                 self.refreshing = false;
                 self.refreshed = now;
@@ -200,7 +252,7 @@ impl Sender {
                     self.suspicious = true;
                     continue;
                 }
-                Outcome::Written(_) => continue,
+                Outcome::Written => continue,
             };
             let is_led_elsewhere = matches!(
                 code,
@@ -254,10 +306,68 @@ async fn identify(cluster: Arc<Cluster>, done: mpsc::UnboundedSender<Done>) {
     drop(done.send(Done::Identified(outcome)));
 }
 
+/// Tells the transaction's coordinator of partitions.
+async fn enrol(
+    transactional: Transactional,
+    producer: ProducerId,
+    partitions: Vec<(usize, KString, i32)>,
+    done: mpsc::UnboundedSender<Done>,
+) {
+    let mut topics: Vec<AddPartitionsToTxnTopic> = Vec::new();
+    for (_, name, partition) in &partitions {
+        match topics.iter_mut().find(|topic| topic.name == *name) {
+            Some(topic) => topic.partitions.push(*partition),
+            None => topics.push(AddPartitionsToTxnTopic {
+                name: name.clone(),
+                partitions: vec![*partition],
+            }),
+        }
+    }
+    let request = AddPartitionsToTxnRequest {
+        transactions: Vec::new(),
+        v3_and_below_transactional_id: transactional.id,
+        v3_and_below_producer_id: producer.id,
+        v3_and_below_producer_epoch: producer.epoch,
+        v3_and_below_topics: topics,
+    };
+    // Later versions are for brokers among themselves.
+    const VERSION_MAX: i16 = 3;
+    let coordinator = &transactional.coordinator;
+    let outcome = match coordinator.call_at_most(Lane::Ask, &request, VERSION_MAX).await {
+        Ok(response) => {
+            let parts = response
+                .results_by_topic_v3_and_below
+                .iter()
+                .flat_map(|t| &t.results_by_partition);
+            // Where one is refused, the others are "not attempted".
+            let code = parts
+                .map(|p| p.partition_error_code)
+                .filter(|code| *code != ErrorCode::None);
+            code.min_by_key(|code| *code == ErrorCode::OperationNotAttempted)
+                .map_or(Ok(()), Err)
+        }
+        Err(error) if error.may_pass() => Err(ErrorCode::CoordinatorNotAvailable),
+        Err(_) => Err(ErrorCode::UnsupportedVersion),
+    };
+    let outcome = outcome.map_err(|code| match code {
+        ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch => {
+            Refusal::Doom(Doom::Fenced(code.to_string()))
+        }
+        code if code.is_retriable() => {
+            coordinator.note(code);
+            Refusal::NotNow(code.to_string())
+        }
+        code => Refusal::Doom(Doom::Abortable(code.to_string())),
+    });
+    let places = partitions.into_iter().map(|(place, ..)| place).collect();
+    drop(done.send(Done::Enrolled(places, outcome)));
+}
+
 /// Requests to one broker, in order.
 struct Line {
     cluster: Arc<Cluster>,
     settings: ProducerSettings,
+    transactional: Option<Transactional>,
     done: mpsc::UnboundedSender<Done>,
 }
 
@@ -288,11 +398,17 @@ impl Line {
                 self.report(node, aboard, &told.map_err(|e| e.to_string()));
                 continue;
             }
-            match connection.start(&request) {
+            // Newer versions enrol partitions by themselves, which a coordinator of before KIP-890 would not know.
+            let version_max = match &self.transactional {
+                Some(transactional) if !transactional.is_implicit => ENROLLED_VERSION_MAX,
+                _ => i16::MAX,
+            };
+            match connection.start(&request, version_max) {
                 Ok(answer) => {
                     let line = Self {
                         cluster: self.cluster.clone(),
                         settings: self.settings.clone(),
+                        transactional: None,
                         done: self.done.clone(),
                     };
                     tokio::spawn(async move {
@@ -340,7 +456,10 @@ impl Line {
             });
         }
         let request = ProduceRequest {
-            transactional_id: None,
+            transactional_id: self
+                .transactional
+                .as_ref()
+                .map(|transactional| transactional.id.clone()),
             acks: self.settings.acks.code(),
             timeout_ms: i32::try_from(self.settings.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data,
@@ -352,7 +471,7 @@ impl Line {
     fn report(&self, node: Node, aboard: Vec<Aboard>, answer: &Result<Option<ProduceResponse>, String>) {
         let landed = |batch: Aboard| {
             let (outcome, hint) = match answer {
-                Ok(None) => (Outcome::Written(-1), None),
+                Ok(None) => (Outcome::Written, None),
                 Err(reason) => (Outcome::NoAnswer(reason.clone()), None),
                 Ok(Some(response)) => match part(response, &batch) {
                     Some(part) => (outcome(part), hint(response, part)),
@@ -391,7 +510,7 @@ fn part<'a>(response: &'a ProduceResponse, batch: &Aboard) -> Option<&'a Partiti
 
 fn outcome(part: &PartitionProduceResponse) -> Outcome {
     match part.error_code {
-        ErrorCode::None => Outcome::Written(part.base_offset),
+        ErrorCode::None => Outcome::Written,
         code => Outcome::Refused(code, part.error_message.as_ref().map(ToString::to_string)),
     }
 }

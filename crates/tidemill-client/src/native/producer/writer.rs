@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use super::accumulator::{Accumulator, Pushed};
-use super::sender::{Sender, Shared};
+use super::sender::{Sender, Shared, Transactional};
 use crate::native::cluster::Cluster;
 use crate::native::engine::Engine;
 use crate::native::settings::ProducerSettings;
@@ -24,14 +24,41 @@ pub(crate) struct NativeWriter {
 
 impl NativeWriter {
     pub(crate) fn new(engine: Arc<Engine>, cluster: Arc<Cluster>, settings: ProducerSettings) -> Self {
-        let shared = Shared::new(Accumulator::new(settings.clone()));
-        let sender = engine
-            .handle()
-            .spawn(Sender::run(shared.clone(), cluster, settings));
+        let accumulator = Accumulator::new(settings.clone());
+        Self::over(engine, cluster, settings, accumulator, None)
+    }
+
+    /// As [`new`](Self::new), with the buffer of a transactional producer.
+    pub(super) fn over(
+        engine: Arc<Engine>,
+        cluster: Arc<Cluster>,
+        settings: ProducerSettings,
+        accumulator: Accumulator,
+        transactional: Option<Transactional>,
+    ) -> Self {
+        let shared = Shared::new(accumulator);
+        let run = Sender::run(shared.clone(), cluster, settings, transactional);
+        let sender = engine.handle().spawn(run);
         Self {
             shared,
             sender,
             _engine: engine,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Accumulator> {
+        self.shared.lock()
+    }
+
+    /// Throws away what is queued, and waits until nothing is under way.
+    pub(super) fn discard(&mut self) -> Result<(), TransportError> {
+        let mut accumulator = self.shared.lock();
+        loop {
+            accumulator.discard();
+            if accumulator.is_empty() {
+                return Ok(());
+            }
+            accumulator = self.wait(accumulator)?;
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tidemill_protocol::{ErrorCode, Request};
 
-use crate::native::cluster::{Cluster, ClusterError, CoordinatorOf};
-use crate::native::connection::{Address, Lane};
+use super::cluster::{Cluster, ClusterError, CoordinatorOf};
+use super::connection::{Address, CallError, Lane};
 
 pub(crate) struct Coordinator {
     cluster: Arc<Cluster>,
@@ -59,6 +59,34 @@ impl Coordinator {
         }
     }
 
+    /// One request, in no version above `max`.
+    pub(crate) async fn call_at_most<R: Request>(
+        &self,
+        lane: Lane,
+        request: &R,
+        max: i16,
+    ) -> Result<R::Response, ClusterError> {
+        let address = self.address().await?;
+        let call = async {
+            let connection = self.cluster.pool().connection(&address, lane).await?;
+            connection.call_at_most(request, max).await
+        };
+        call.await.map_err(|error| self.lost(error))
+    }
+
+    /// The level of a feature that its broker's cluster has agreed on; 0 where it does not know it.
+    pub(crate) async fn feature(&self, name: &str) -> Result<i16, ClusterError> {
+        let address = self.address().await?;
+        let connection = self.cluster.pool().connection(&address, Lane::Ask).await;
+        let connection = connection.map_err(|error| self.lost(error))?;
+        Ok(connection.feature(name))
+    }
+
+    fn lost(&self, error: CallError) -> ClusterError {
+        self.forget();
+        error.into()
+    }
+
     /// One request; `within` where the coordinator holds it back on purpose.
     pub(crate) async fn call<R: Request>(
         &self,
@@ -74,9 +102,6 @@ impl Coordinator {
                 None => connection.call(request).await,
             }
         };
-        call.await.map_err(|error| {
-            self.forget();
-            error.into()
-        })
+        call.await.map_err(|error| self.lost(error))
     }
 }

@@ -1,0 +1,16 @@
+//! What every `Transport` promises: in memory, on librdkafka and on our own client, the last two against our broker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "transport/clusters.rs"]
+mod clusters;
+#[path = "transport/groups.rs"]
+mod groups;
+#[path = "transport/records.rs"]
+mod records;
+#[path = "transport/transactions.rs"]
+mod transactions;
