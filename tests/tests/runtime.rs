@@ -1,4 +1,4 @@
-//! Programs on the runtime, over librdkafka, against a broker in this process.
+//! Programs on the runtime, over our own client, against a broker in this process.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -49,6 +49,11 @@ mod native;
 mod kafka;
 
 pub use connect::{Library, connect};
+#[allow(
+    unused_imports,
+    unreachable_pub,
+    reason = "without its feature there is nothing in it for programs"
+)]
 pub use kafka::*;
 pub use memory::MemoryCluster;
 pub use native::{Address, Dial, FrameSink, FrameSource, NativeTransport, Wire};

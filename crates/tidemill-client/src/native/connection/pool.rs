@@ -29,8 +29,10 @@ pub(crate) struct Pool {
     dial: Arc<dyn Dial>,
     settings: ConnectionSettings,
     // Guards the list of seats, not the seats.
-    seats: Mutex<HashMap<(Address, Lane), Arc<tokio::sync::Mutex<Seat>>>>,
+    seats: Mutex<Seats>,
 }
+
+type Seats = HashMap<(Address, Lane), Arc<tokio::sync::Mutex<Seat>>>;
 
 struct Seat {
     connection: Option<Arc<Connection>>,
