@@ -28,6 +28,8 @@ pub(crate) struct Pool {
     board: Arc<StateBoard>,
     subscription: Subscription,
     handler: Option<FailureHandler>,
+    // The Tokio runtime that the program started in: there the futures of operators find their timers and sockets.
+    tokio: Option<tokio::runtime::Handle>,
     // Guards the table of threads; short sections, and no thread is joined under it.
     threads: Mutex<Threads>,
     // Guards the error that ended the program.
@@ -62,6 +64,7 @@ impl Pool {
             board,
             subscription,
             handler,
+            tokio: tokio::runtime::Handle::try_current().ok(),
             threads: Mutex::default(),
             error: Mutex::default(),
         })
@@ -184,6 +187,7 @@ impl Pool {
     /// What a thread does: runs a worker, and another in its place for as long as the handler says so.
     fn serve(self: &Arc<Self>, number: usize, member: Box<dyn Member>, commands: Receiver<Command>) {
         let name = self.name(number);
+        let _entered = self.tokio.as_ref().map(tokio::runtime::Handle::enter);
         let mut next = Some((member, commands));
         let mut pause = REPLACE_PAUSE_MIN;
         while let Some((member, commands)) = next.take() {

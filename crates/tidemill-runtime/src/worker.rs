@@ -12,6 +12,7 @@
 //! ```
 
 mod assignment;
+mod calls;
 mod commit;
 mod process;
 
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tidemill_client::{Batch, Event, Member, TopicPartition, TransactionError, Transport};
@@ -119,6 +121,10 @@ pub(crate) struct Worker {
     setbacks: u32,
     events: Vec<Event>,
     outputs: Outputs,
+    // No record is taken up until the calls in flight are done and committed.
+    draining: bool,
+    // Wakes this worker when a call can go on.
+    waker: Waker,
 }
 
 impl Worker {
@@ -137,6 +143,7 @@ impl Worker {
             instance,
             post,
             guarantee,
+            waker: calls::waker(member.wake()),
             member,
             commands,
             tasks: BTreeMap::new(),
@@ -147,6 +154,7 @@ impl Worker {
             setbacks: 0,
             events: Vec::new(),
             outputs: Outputs::new(),
+            draining: false,
         })
     }
 
@@ -179,13 +187,14 @@ impl Worker {
         self.take_up_when_stable(now)?;
         self.restore(now)?;
         if let Standing::Holding(_) = self.standing {
-            if self.instance.paused.load(Ordering::Relaxed) {
+            self.poll_calls(now)?;
+            if self.draining || self.instance.paused.load(Ordering::Relaxed) {
                 self.hold_back();
             } else {
                 self.process(now)?;
             }
             self.sender.producer.poll()?;
-            if self.commit_is_due(now) {
+            if self.draining || self.commit_is_due(now) {
                 self.commit(now)?;
             }
         }

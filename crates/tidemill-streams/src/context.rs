@@ -9,6 +9,7 @@ use tidemill_store::{StateStores, StoreId};
 
 use crate::{
     Outputs, RawRecord, Topology,
+    calls::Calls,
     clocks::{ClockIndex, Clocks},
     edge::Flow,
     failure::{Failure, Policy, SourceRecord, Step, TaskError, dead_letter_headers, guard},
@@ -18,6 +19,7 @@ use crate::{
 };
 
 /// The record being processed, as its topic has it.
+#[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) topic: TopicIndex,
     pub(crate) record: RawRecord,
@@ -32,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) store_ids: Vec<Option<StoreId>>,
     pub(crate) slots: Vec<Option<Box<dyn Any + Send>>>,
     pub(crate) schedules: Schedules,
+    pub(crate) calls: Calls,
     pub(crate) outputs: Outputs,
     pub(crate) current: Option<Current>,
     pub(crate) clocks: Clocks,

@@ -6,8 +6,8 @@ use tidemill_data::{Timestamp, Wire};
 use tidemill_store::StoreSpec;
 
 use crate::{
-    TopicIndex, clocks::ClockIndex, context::Context, edge::Flow, failure::Policy, processor::Children,
-    punctuation::Schedule, window_rows::WindowKeys, windows::Closing,
+    TopicIndex, calls::Calling, clocks::ClockIndex, context::Context, edge::Flow, failure::Policy,
+    processor::Children, punctuation::Schedule, window_rows::WindowKeys, windows::Closing,
 };
 
 /// Identifies an operator: its position in the program.
@@ -117,6 +117,8 @@ pub(crate) struct Graph {
     pub(crate) sources: Vec<Source>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
+    // By calls index.
+    pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
     pub(crate) processors: Vec<(NodeId, Arc<Children>)>,
     // Stores that an operator looks at when something in them is due.
     watched: Vec<StoreIndex>,
@@ -144,6 +146,7 @@ impl Graph {
             sources: Vec::new(),
             slots: Vec::new(),
             punctuated: Vec::new(),
+            calling: Vec::new(),
             processors: Vec::new(),
             watched: Vec::new(),
             clocks: Vec::new(),

@@ -12,6 +12,7 @@
 
 mod app;
 mod builder;
+mod calls;
 mod clocks;
 mod context;
 mod describe;
@@ -29,6 +30,7 @@ mod processor;
 mod punctuation;
 mod queues;
 mod record;
+mod retry;
 mod row_format;
 mod stream;
 mod table;
@@ -53,6 +55,7 @@ pub use processor::{
 pub use punctuation::{Clock, ScheduleId};
 pub(crate) use record::Change;
 pub use record::{RawRecord, Record};
+pub use retry::Retry;
 pub use stream::KStream;
 pub use table::KTable;
 pub use task::{Changelog, Commit, Processed, Task, TaskConfig, TaskId, WindowedRow};

@@ -4,6 +4,7 @@
 //! be written and which offsets it covers, and after the caller has written that, [`Task::committed`] makes the state
 //! durable in one atomic write.
 
+mod calls;
 mod commit;
 mod open;
 mod process;

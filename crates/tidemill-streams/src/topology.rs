@@ -6,6 +6,7 @@ use tidemill_store::{StoreKind, StoreSpec};
 
 use crate::{
     Policy, TopicIndex, TopicRole,
+    calls::Calling,
     graph::{Entry, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl, StoreIndex, TopicDecl},
 };
 
@@ -139,6 +140,8 @@ pub struct Topology {
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
     pub(crate) clocks: Vec<String>,
+    // By calls index.
+    pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
     copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
     // By node: whether records without a key may matter further on.
     keeps_null_keys: Vec<bool>,
@@ -171,6 +174,7 @@ impl Topology {
             slots: graph.slots.clone(),
             punctuated: graph.punctuated.clone(),
             clocks: graph.clock_names(),
+            calling: graph.calling.clone(),
             copartitioned: Vec::new(),
             keeps_null_keys: crate::physical::keeps_null_keys(graph),
             emit_interval_ms: graph.emit_interval_ms,

@@ -1,6 +1,6 @@
 //! `TestDriver`: the tasks of a topology, driven by hand.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
 
 use bytes::Bytes;
 use tidemill_data::{BoxError, Headers, Place, Presence, Stamped, StoreName, Timestamp, Topic, Wire};
@@ -217,10 +217,21 @@ impl TestDriver {
                     .records;
                 self.deliver()?;
             }
-            if done == 0 {
+            if done == 0 && !self.poll_calls()? {
                 return Ok(());
             }
         }
+    }
+
+    /// Polls the calls of all tasks that were woken or whose time has come; whether there were any.
+    fn poll_calls(&mut self) -> Result<bool, TestError> {
+        let mut polled = false;
+        for at in 0..self.tasks.len() {
+            let Some(task) = self.tasks.get_mut(at) else { break };
+            polled |= task.poll_calls(self.now, Waker::noop(), &mut self.outputs)?;
+            self.deliver()?;
+        }
+        Ok(polled)
     }
 
     fn deliver(&mut self) -> Result<(), TestError> {
@@ -238,6 +249,22 @@ impl TestDriver {
         self.outputs = outputs;
         self.outputs.clear();
         Ok(())
+    }
+
+    /// How many calls of [`map_async`](tidemill_streams::KStream::map_async) are in flight. Those that can go on are
+    /// polled whenever something happens: a record, a move of the clock, or [`settle`](Self::settle).
+    #[must_use]
+    pub fn calls_in_flight(&self) -> usize {
+        self.tasks.iter().map(Task::calls_in_flight).sum()
+    }
+
+    /// Lets calls go on whose futures the test has woken, and everything happen that follows.
+    ///
+    /// # Panics
+    /// When something fails and the policy is to fail.
+    #[track_caller]
+    pub fn settle(&mut self) {
+        pass(self.run());
     }
 
     /// The wall clock.
@@ -362,6 +389,10 @@ impl TestDriver {
     }
 
     fn try_commit(&mut self) -> Result<(), TestError> {
+        self.run()?;
+        if let calls @ 1.. = self.calls_in_flight() {
+            return Err(TestError::CallsInFlight { calls });
+        }
         for task in &mut self.tasks {
             let mut changelog = Outputs::new();
             let commit = task.prepare_commit(&mut changelog);

@@ -31,6 +31,14 @@ pub enum TestError {
         /// What went wrong.
         source: BoxError,
     },
+    /// A commit waits for calls whose futures nobody has woken.
+    #[error(
+        "{calls} calls are in flight, which a commit waits for: let their futures be ready, or their time run out"
+    )]
+    CallsInFlight {
+        /// How many.
+        calls: usize,
+    },
     /// Two topics that one operator joins have different numbers of partitions.
     #[error("{topics:?} must have the same number of partitions, and have {partitions:?}")]
     NotCopartitioned {

@@ -39,7 +39,12 @@ impl Worker {
         self.last_commit.saturating_add(interval) <= now
     }
 
+    /// Commits, or, with calls in flight, sees to it that a commit follows once they are done.
     pub(super) fn commit(&mut self, now: Timestamp) -> Result<(), Setback> {
+        self.draining = self.calls_in_flight() > 0;
+        if self.draining {
+            return Ok(());
+        }
         self.last_commit = now;
         self.settle_idle()?;
         let changed = self.tasks.values().any(|live| live.task.needs_commit());
@@ -132,10 +137,21 @@ impl Worker {
         if !matches!(self.standing, Standing::Holding(_)) {
             return Ok(());
         }
-        match self.commit(now) {
-            Ok(()) => {
+        match self
+            .drain(now)
+            .and_then(|drained| drained.then(|| self.commit(now)).transpose())
+        {
+            Ok(Some(())) => {
                 self.settle(now);
                 self.settle_idle()
+            }
+            Ok(None) => {
+                let calls = self.calls_in_flight();
+                tracing::warn!(
+                    "{}: {calls} calls take too long; the last commit is not made",
+                    self.post.name
+                );
+                self.void()
             }
             Err(Setback::StartOver(error)) => {
                 tracing::warn!("{}: {error}; the last commit is not made", self.post.name);

@@ -45,12 +45,14 @@ impl Worker {
     pub(super) fn until_due(&self, now: Timestamp) -> Duration {
         let tasks = || self.tasks.values().map(|live| &live.task);
         let open = self.sender.producer.is_open() || tasks().any(|task| task.needs_commit());
-        let commit = open.then(|| {
+        // A commit that waits for calls is not what the thread would wake up for: they wake it.
+        let commit = (open && !self.draining).then(|| {
             self.last_commit
                 .saturating_add(self.instance.config.commit_interval)
         });
         let punctuation = tasks().filter_map(|task| task.next_punctuation()).min();
-        let due = commit.into_iter().chain(punctuation).min();
+        let calls = tasks().filter_map(|task| task.next_call_deadline()).min();
+        let due = commit.into_iter().chain(punctuation).chain(calls).min();
         due.map_or(Duration::MAX, |due| {
             Duration::from_millis(u64::try_from(due.millis().saturating_sub(now.millis())).unwrap_or(0))
         })

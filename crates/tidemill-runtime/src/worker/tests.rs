@@ -221,6 +221,7 @@ impl Node {
     }
 }
 
+mod calls;
 mod exactly_once;
 
 fn dir() -> tempfile::TempDir {

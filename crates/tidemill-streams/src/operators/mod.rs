@@ -17,6 +17,7 @@ mod join_table;
 mod join_table_with_grace;
 mod join_tables;
 mod map;
+mod map_async;
 mod map_record;
 mod map_values;
 mod mark_as_partitioned;
@@ -46,6 +47,7 @@ pub use cogroup_windowed::{SessionWindowedCogroupedKStream, TimeWindowedCogroupe
 pub use count_windowed::CountWindowedKStream;
 pub use join_foreign_key::ForeignKeyed;
 pub use join_table_with_grace::Grace;
+pub use map_async::InFlight;
 pub use session_windowed::SessionWindowedKStream;
 pub use split::Split;
 pub use time_windowed::TimeWindowedKStream;

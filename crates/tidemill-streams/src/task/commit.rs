@@ -33,7 +33,15 @@ impl Task {
 
     /// What a commit has to write: one changelog record per changed key is appended, and the offsets are given. It
     /// changes nothing; [`committed`](Self::committed) does, after all of it was written.
+    ///
+    /// # Panics
+    /// With calls in flight: the offsets of their records would be committed without their results.
     pub fn prepare_commit(&self, changelog: &mut Outputs) -> Commit {
+        assert_eq!(
+            self.calls_in_flight(),
+            0,
+            "a commit waits for the calls in flight"
+        );
         self.ctx.stores.changelog(&mut |id, record| {
             let Some((_, topic)) = self.changelogs.iter().find(|(known, _)| *known == id) else {
                 return;
@@ -99,6 +107,7 @@ impl Task {
 
     /// Forgets everything that is not in the database, as after an aborted transaction.
     pub fn discard(&mut self) {
+        self.forget_calls();
         self.ctx.stores.discard();
         self.ctx.epoch += 1;
         self.ctx.clocks.clone_from(&self.committed_clocks);

@@ -7,8 +7,8 @@ use tidemill_store::{ByteStore, StateStores};
 
 use super::{Task, TaskConfig, TaskId};
 use crate::{
-    Outputs, TaskError, TopicRole, Topology, clocks::Clocks, context::Context, punctuation::Schedules,
-    queues::Queues,
+    Outputs, TaskError, TopicRole, Topology, calls::Calls, clocks::Clocks, context::Context,
+    punctuation::Schedules, queues::Queues,
 };
 
 /// How much of the topology a task runs.
@@ -110,6 +110,7 @@ impl Task {
             store_ids,
             slots,
             schedules: Schedules::default(),
+            calls: Calls::new(topology.calling.len()),
             outputs: Outputs::new(),
             current: None,
             clocks: Clocks::new(topology.clocks.len()),

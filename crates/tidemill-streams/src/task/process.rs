@@ -75,6 +75,9 @@ impl Task {
     fn process_some(&mut self, records_max: usize) -> Result<Processed, Halt> {
         let mut processed = Processed::default();
         while processed.records < records_max && self.ctx.outputs.byte_len() < OUTPUT_BYTES_MAX {
+            if self.ctx.calls.is_full() {
+                break;
+            }
             let Some((topic, record)) = self.queues.pop() else {
                 break;
             };
@@ -109,7 +112,7 @@ impl Task {
         Ok(())
     }
 
-    fn take_looped(&mut self) {
+    pub(super) fn take_looped(&mut self) {
         for (topic, record) in self.ctx.looped.drain(..) {
             self.queues.push(topic, record);
         }
