@@ -6,9 +6,9 @@
 mod broker;
 mod peers;
 mod process;
-mod ready;
 mod streams;
 mod table;
+mod wire;
 mod workload;
 
 use std::path::PathBuf;

@@ -17,39 +17,70 @@ pub(crate) struct Server {
 }
 
 enum Kind {
-    Tidemill { child: Child, _data: tempfile::TempDir },
+    Tidemill { child: Child, data: tempfile::TempDir },
     Kafka,
+    Stopped,
 }
 
-impl Server {
-    /// Starts `tidemill broker start` on a free port, with the settings Kafka gets in `kafka.sh`.
-    pub(crate) fn tidemill() -> Result<Self> {
-        let data = tempfile::tempdir()?;
-        let file = data.path().join("server.properties");
-        let logs = data.path().join("logs");
-        std::fs::write(
-            &file,
-            format!(
-                "node.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\nnum.partitions=3\nlog.retention.ms=-1\n\
-                 offsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n",
-                logs.display()
-            ),
-        )?;
+/// The data of one of our brokers that was stopped in good order.
+pub(crate) struct Stopped {
+    data: tempfile::TempDir,
+}
+
+impl Stopped {
+    /// Starts a broker on the data; it listens when this returns.
+    pub(crate) fn start(self) -> Result<Server> {
         let mut child = Command::new(binary()?)
             .args(["broker", "start", "--config"])
-            .arg(&file)
+            .arg(self.data.path().join(SETTINGS))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .context("`tidemill` could not be started")?;
         let output = child.stdout.take().context("the broker's output is a pipe")?;
         let address = announced(BufReader::new(output))?;
-        Ok(Self {
+        Ok(Server {
             name: "tidemill",
             address,
             pid: child.id(),
-            kind: Kind::Tidemill { child, _data: data },
+            kind: Kind::Tidemill {
+                child,
+                data: self.data,
+            },
         })
+    }
+}
+
+const SETTINGS: &str = "server.properties";
+
+impl Server {
+    /// Starts `tidemill broker start` on a free port, with the settings Kafka gets in `kafka.sh`.
+    pub(crate) fn tidemill() -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let logs = data.path().join("logs");
+        std::fs::write(
+            data.path().join(SETTINGS),
+            format!(
+                "node.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\nnum.partitions=3\nlog.retention.ms=-1\n\
+                 offsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n",
+                logs.display()
+            ),
+        )?;
+        Stopped { data }.start()
+    }
+
+    /// Stops one of our brokers as an operator would.
+    pub(crate) fn stop_cleanly(mut self) -> Result<Stopped> {
+        let Kind::Tidemill { mut child, data } = std::mem::replace(&mut self.kind, Kind::Stopped) else {
+            bail!("only our own brokers are started again on their data");
+        };
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = child.wait()?;
+        if !status.success() {
+            bail!("the broker stopped with {status}");
+        }
+        Ok(Stopped { data })
     }
 
     /// Starts one Apache Kafka node with `benches/peers/kafka.sh`.
@@ -80,6 +111,7 @@ impl Drop for Server {
                     eprintln!("the broker could not be stopped: {error}");
                 }
             }
+            Kind::Stopped => {}
             Kind::Kafka => {
                 if let Err(error) = script("kafka.sh", &["stop"]) {
                     eprintln!("Kafka could not be stopped: {error:#}");

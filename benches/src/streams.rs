@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::peers::{Server, script};
-use crate::table::Table;
+use crate::table::{Asked, Table};
 
 /// What to measure, and how much of it.
 #[derive(clap::Args)]
@@ -41,13 +41,25 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
             kafka_streams(&kafka.address, options.records, mode)
         })?;
         let ours = best(options.rounds, || tidemill(&kafka.address, options.records, mode))?;
-        table.rates(&format!("{mode}, both on Kafka, records/s"), ours.rate, peer.rate);
-        table.costs(&format!("{mode}, CPU"), ours.cpu_seconds, peer.cpu_seconds, "s");
+        table.rates(
+            &format!("{mode}, both on Kafka, records/s"),
+            ours.rate,
+            peer.rate,
+            Asked::Nothing,
+        );
+        table.costs(
+            &format!("{mode}, CPU"),
+            ours.cpu_seconds,
+            peer.cpu_seconds,
+            "s",
+            Asked::AtMost(1.0 / 3.0),
+        );
         table.costs(
             &format!("{mode}, resident memory"),
             ours.resident_mb,
             peer.resident_mb,
             "MB",
+            Asked::AtMost(0.2),
         );
         ours_by_mode.push((mode, peer.rate));
     }
@@ -60,6 +72,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
             &format!("{mode}, ours on our broker, records/s"),
             ours.rate,
             peer_rate,
+            Asked::Nothing,
         );
     }
     println!("\n{}", table.markdown("Tidemill", "Kafka Streams"));

@@ -1,53 +1,105 @@
-//! The table that a run prints: a row a figure, ours beside the peer's.
+//! The table that a run prints: a row a figure, ours beside the peer's and what is asked.
 
 use std::fmt::Write as _;
 
-/// Rows of (what, ours, peer's, ratio or verdict), printed as Markdown.
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked {
+    /// Nothing: it is there to explain another one.
+    Nothing,
+    /// The figure itself, or for a pair of rates their ratio, is at least this.
+    AtLeast(f64),
+    /// The figure itself, or for a pair of costs their ratio, is at most this.
+    AtMost(f64),
+}
+
+impl Asked {
+    fn verdict(self, value: f64) -> String {
+        if value.is_nan() {
+            return String::new();
+        }
+        let (held, text) = match self {
+            Asked::Nothing => return String::new(),
+            Asked::AtLeast(limit) => (value >= limit, format!("≥ {limit:.3}")),
+            Asked::AtMost(limit) => (value <= limit, format!("≤ {limit:.3}")),
+        };
+        let text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
+        if held { text } else { format!("{text}: missed") }
+    }
+}
+
+/// Rows of (what, ours, peer's, ratio, what is asked), printed as Markdown.
 #[derive(Default)]
 pub(crate) struct Table {
-    rows: Vec<[String; 4]>,
+    rows: Vec<[String; 5]>,
 }
 
 impl Table {
     /// Adds a row and prints it at once, so that a long run shows its progress.
-    pub(crate) fn row(&mut self, what: &str, ours: String, peers: String, ratio: String) {
-        println!("{what}: {ours} beside {peers} ({ratio})");
-        self.rows.push([what.to_owned(), ours, peers, ratio]);
+    fn row(&mut self, what: &str, ours: String, peers: String, ratio: String, asked: String) {
+        println!("{what}: {ours} beside {peers} ({ratio}) {asked}");
+        self.rows.push([what.to_owned(), ours, peers, ratio, asked]);
     }
 
-    /// Adds a row for a pair of rates: more is better.
-    pub(crate) fn rates(&mut self, what: &str, ours: f64, peers: f64) {
-        self.row(
-            what,
-            thousands(ours),
-            thousands(peers),
-            format!("{:.2} times", ours / peers),
-        );
-    }
-
-    /// Adds a row for a pair of costs with `digits` decimals: less is better.
-    pub(crate) fn costs(&mut self, what: &str, ours: f64, peers: f64, unit: &str) {
-        let text = |value: f64| format!("{value:.2} {unit}");
+    /// Adds a row for a pair of rates: more is better, and their ratio is what is asked for.
+    pub(crate) fn rates(&mut self, what: &str, ours: f64, peers: f64, asked: Asked) {
+        let (text, ratio) = (|rate: f64| shown(rate / 1000.0, "k/s", 0), ours / peers);
         self.row(
             what,
             text(ours),
             text(peers),
-            format!("{:.2} of it", ours / peers),
+            shown(ratio, "times", 2),
+            asked.verdict(ratio),
         );
+    }
+
+    /// Adds a row for a pair of costs: less is better, and their ratio is what is asked for.
+    pub(crate) fn costs(&mut self, what: &str, ours: f64, other: f64, unit: &str, asked: Asked) {
+        let ratio = ours / other;
+        self.row(
+            what,
+            shown(ours, unit, 2),
+            shown(other, unit, 2),
+            shown(ratio, "of it", 2),
+            asked.verdict(ratio),
+        );
+    }
+
+    /// Adds a row whose own figure is what is asked for; the peer's stands beside it.
+    pub(crate) fn measured(&mut self, what: &str, ours: f64, peers: f64, unit: &str, asked: Asked) {
+        self.row(
+            what,
+            shown(ours, unit, 2),
+            shown(peers, unit, 2),
+            shown(ours / peers, "of it", 2),
+            asked.verdict(ours),
+        );
+    }
+
+    /// Adds a row for a figure that has no peer and a limit.
+    pub(crate) fn limited(&mut self, what: &str, ours: f64, unit: &str, at_most: f64) {
+        let asked = Asked::AtMost(at_most).verdict(ours);
+        self.row(what, shown(ours, unit, 1), String::new(), String::new(), asked);
     }
 
     /// The whole table as Markdown.
     pub(crate) fn markdown(&self, ours: &str, peer: &str) -> String {
-        let mut text = format!("| what | {ours} | {peer} | ratio |\n|---|---|---|---|\n");
-        for [what, ours, peers, ratio] in &self.rows {
-            writeln!(text, "| {what} | {ours} | {peers} | {ratio} |").expect("a string takes every text");
+        let mut text = format!("| what | {ours} | {peer} | ratio | asked |\n|---|---|---|---|---|\n");
+        for [what, ours, peers, ratio, asked] in &self.rows {
+            writeln!(text, "| {what} | {ours} | {peers} | {ratio} | {asked} |")
+                .expect("a string takes every text");
         }
         text
     }
 }
 
-fn thousands(rate: f64) -> String {
-    format!("{:.0} k/s", rate / 1000.0)
+/// A figure with its unit; nothing when it was not measured.
+fn shown(value: f64, unit: &str, digits: usize) -> String {
+    if value.is_finite() {
+        format!("{value:.digits$} {unit}")
+    } else {
+        String::new()
+    }
 }
 
 /// The middle one of some figures.

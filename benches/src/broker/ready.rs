@@ -15,35 +15,17 @@ use crate::table::{Table, median};
 const STARTS: usize = 20;
 
 /// Adds the two start times to the table, beside the limits they are held against.
-pub(crate) fn measure(table: &mut Table) -> Result<()> {
+pub(super) fn measure(table: &mut Table) -> Result<()> {
     let process = median((0..STARTS).map(|_| standalone_ms()).collect::<Result<_>>()?);
-    table.row(
-        "process start to first Metadata",
-        format!("{process:.1} ms"),
-        "50 ms wanted".to_owned(),
-        held(process, 50.0),
-    );
+    table.limited("process start to first Metadata", process, "ms", 50.0);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let embedded = median(
         (0..STARTS)
             .map(|_| embedded_ms(&runtime))
             .collect::<Result<_>>()?,
     );
-    table.row(
-        "`Broker::start` in a process",
-        format!("{embedded:.1} ms"),
-        "10 ms wanted".to_owned(),
-        held(embedded, 10.0),
-    );
+    table.limited("`Broker::start` in a process", embedded, "ms", 10.0);
     Ok(())
-}
-
-fn held(measured: f64, limit: f64) -> String {
-    if measured <= limit {
-        "held".to_owned()
-    } else {
-        format!("missed by {:.1} ms", measured - limit)
-    }
 }
 
 fn standalone_ms() -> Result<f64> {
@@ -89,7 +71,7 @@ fn embedded_ms(runtime: &tokio::runtime::Runtime) -> Result<f64> {
 /// | 4 | correlation id |
 /// | 2 | client id: null |
 /// | 4 | topics: none |
-fn first_metadata(address: &str) -> Result<()> {
+pub(super) fn first_metadata(address: &str) -> Result<()> {
     let mut stream = TcpStream::connect(address).with_context(|| address.to_owned())?;
     let mut request = Vec::with_capacity(18);
     request.extend(14_i32.to_be_bytes());

@@ -1,0 +1,141 @@
+//! Produce requests that were encoded beforehand, and Fetches whose records nobody looks at: what the broker itself
+//! can take and give. The broker is held to one core.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::Options;
+use crate::peers::Server;
+use crate::process::usage;
+use crate::table::{Asked, Table};
+use crate::wire::{Connection, batch, now_ms, produce_frame};
+
+const TOPIC: &str = "replay";
+const PARTITIONS: usize = 3;
+const RECORD_BYTES: usize = 200;
+/// Records of one batch; a request has a batch for each partition.
+const BATCH_RECORDS: u64 = 1_250;
+/// Requests that wait for their answers.
+const IN_FLIGHT: u64 = 4;
+const FETCH_BYTES: i32 = 1 << 20;
+
+/// Bytes, and records a second, and CPU seconds a gigabyte.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) gigabytes_per_second: f64,
+    pub(super) records_per_second: f64,
+    pub(super) cpu_per_gb: f64,
+}
+
+pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
+    let (ours, peers) = options.both(|server| {
+        hold_to_one_core(server)?;
+        let written = produce(server, TOPIC, options.replay_gb * 1_000_000_000)?;
+        let read = fetch(server, TOPIC)?;
+        Ok([written, read])
+    })?;
+    for (place, (what, gb, records)) in [("in", Some(1.0), 2.5e6), ("out", None, 5.5e6)]
+        .into_iter()
+        .enumerate()
+    {
+        let pick = |figures: &[Pace; 2]| figures.get(place).copied();
+        let (Some(our), peer) = (pick(&ours), peers.as_ref().and_then(pick)) else {
+            continue;
+        };
+        let value = |pace: Option<Pace>, of: fn(Pace) -> f64| pace.map_or(f64::NAN, of);
+        table.measured(
+            &format!("replay {what}, one core, GB/s"),
+            our.gigabytes_per_second,
+            value(peer, |p| p.gigabytes_per_second),
+            "GB/s",
+            gb.map_or(Asked::Nothing, Asked::AtLeast),
+        );
+        table.measured(
+            &format!("replay {what}, one core, 200-byte records/s"),
+            our.records_per_second / 1e6,
+            value(peer, |p| p.records_per_second / 1e6),
+            "M/s",
+            Asked::AtLeast(records / 1e6),
+        );
+        table.measured(
+            &format!("replay {what}, broker CPU"),
+            our.cpu_per_gb,
+            value(peer, |p| p.cpu_per_gb),
+            "s/GB",
+            Asked::Nothing,
+        );
+    }
+    Ok(())
+}
+
+/// Every thread of the broker on the first core; the clients have the others.
+fn hold_to_one_core(server: &Server) -> Result<()> {
+    let pid = server.pid.to_string();
+    let held = Command::new("taskset")
+        .args(["-a", "-c", "-p", "0", &pid])
+        .output()?;
+    ensure!(
+        held.status.success(),
+        "taskset: {}",
+        String::from_utf8_lossy(&held.stderr)
+    );
+    Ok(())
+}
+
+/// Replays a Produce until about `bytes` are written.
+pub(super) fn produce(server: &Server, topic: &str, bytes: u64) -> Result<Pace> {
+    let mut connection = Connection::open(&server.address)?;
+    connection.create(topic, i32::try_from(PARTITIONS)?, &[])?;
+    let value = [b'v'; RECORD_BYTES];
+    let records = vec![&value[..]; usize::try_from(BATCH_RECORDS)?];
+    let frame = produce_frame(topic, &vec![batch(&records, now_ms()); PARTITIONS], 1)?;
+    let requests = bytes / frame.len() as u64;
+    let (begin, before) = (Instant::now(), usage(server.pid)?.cpu_seconds);
+    for sent in 0..requests + IN_FLIGHT {
+        if sent < requests {
+            connection.send(&frame)?;
+        }
+        if sent >= IN_FLIGHT {
+            connection.produced()?;
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let gigabytes = (requests * frame.len() as u64) as f64 / 1e9;
+    Ok(Pace {
+        gigabytes_per_second: gigabytes / seconds,
+        records_per_second: (requests * BATCH_RECORDS * PARTITIONS as u64) as f64 / seconds,
+        cpu_per_gb: (usage(server.pid)?.cpu_seconds - before) / gigabytes,
+    })
+}
+
+/// Fetches a topic from its start to its end.
+pub(super) fn fetch(server: &Server, topic: &str) -> Result<Pace> {
+    fetch_from(server, topic, [0; PARTITIONS])
+}
+
+/// Fetches a topic from these offsets to its end.
+pub(super) fn fetch_from(server: &Server, topic: &str, start: [i64; PARTITIONS]) -> Result<Pace> {
+    let mut connection = Connection::open(&server.address)?;
+    let mut offsets = start;
+    let mut bytes = 0;
+    let (begin, before) = (Instant::now(), usage(server.pid)?.cpu_seconds);
+    let mut end = begin;
+    loop {
+        let got = connection.fetch(topic, &mut offsets, FETCH_BYTES)?;
+        if got == 0 {
+            break;
+        }
+        bytes += got;
+        end = Instant::now();
+    }
+    let seconds = end.duration_since(begin).as_secs_f64();
+    let gigabytes = bytes as f64 / 1e9;
+    let records = offsets.iter().sum::<i64>() - start.iter().sum::<i64>();
+    Ok(Pace {
+        gigabytes_per_second: gigabytes / seconds,
+        records_per_second: records as f64 / seconds,
+        cpu_per_gb: (usage(server.pid)?.cpu_seconds - before) / gigabytes,
+    })
+}

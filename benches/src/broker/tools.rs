@@ -1,0 +1,234 @@
+//! Kafka's own tools as the clients: `ProducerPerformance`, `ConsumerPerformance`, `EndToEndLatency`.
+
+use anyhow::{Context, Result};
+
+use super::Options;
+use crate::peers::{Server, tool};
+use crate::process::usage;
+use crate::table::{Asked, Table, median};
+
+/// What is produced and consumed in a round.
+pub(super) struct Load {
+    pub(super) records: u64,
+    pub(super) record_bytes: u64,
+    pub(super) acks: &'static str,
+    pub(super) codec: &'static str,
+}
+
+/// Records a second, and CPU seconds of the broker per gigabyte of values.
+pub(super) struct Round {
+    pub(super) produce: f64,
+    pub(super) produce_cpu_per_gb: f64,
+    pub(super) consume: f64,
+    pub(super) consume_cpu_per_gb: f64,
+}
+
+/// One server's medians.
+struct Figures {
+    median: Round,
+    resident_mb: f64,
+    latency: [Latency; 2],
+}
+
+struct Latency {
+    mean_ms: f64,
+    p99_ms: f64,
+}
+
+const RECORD_BYTES: u64 = 200;
+
+pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
+    let (ours, peers) = options.both(|server| figures(server, options))?;
+    let peer = |of: fn(&Figures) -> f64| peers.as_ref().map_or(f64::NAN, of);
+    table.rates(
+        "produce, 200 bytes, acks=1, records/s",
+        ours.median.produce,
+        peer(|p| p.median.produce),
+        Asked::AtLeast(1.0),
+    );
+    table.costs(
+        "produce, broker CPU",
+        ours.median.produce_cpu_per_gb,
+        peer(|p| p.median.produce_cpu_per_gb),
+        "s/GB",
+        Asked::AtMost(1.0 / 3.0),
+    );
+    table.rates(
+        "consume, records/s",
+        ours.median.consume,
+        peer(|p| p.median.consume),
+        Asked::AtLeast(1.0),
+    );
+    table.costs(
+        "consume, broker CPU",
+        ours.median.consume_cpu_per_gb,
+        peer(|p| p.median.consume_cpu_per_gb),
+        "s/GB",
+        Asked::AtMost(1.0 / 3.0),
+    );
+    table.measured(
+        "resident memory after it",
+        ours.resident_mb,
+        peer(|p| p.resident_mb),
+        "MB",
+        Asked::AtMost(100.0),
+    );
+    for (place, acks) in ["1", "all"].iter().enumerate() {
+        let our = ours.latency.get(place).context("both were measured")?;
+        let peer = peers.as_ref().and_then(|peers| peers.latency.get(place));
+        let peer = |of: fn(&Latency) -> f64| peer.map_or(f64::NAN, of);
+        for (what, our, peer) in [
+            ("mean", our.mean_ms, peer(|p| p.mean_ms)),
+            ("p99", our.p99_ms, peer(|p| p.p99_ms)),
+        ] {
+            let name = format!("end to end, acks={acks}, {what}");
+            table.costs(&name, our, peer, "ms", Asked::AtMost(1.0));
+        }
+    }
+    Ok(())
+}
+
+fn figures(server: &Server, options: &Options) -> Result<Figures> {
+    let load = Load {
+        records: options.records,
+        record_bytes: RECORD_BYTES,
+        acks: "1",
+        codec: "none",
+    };
+    let mut rounds = Vec::new();
+    for place in 0..=options.rounds {
+        let one = round(server, &format!("perf-{place}"), &load)?;
+        if place > 0 {
+            rounds.push(one);
+        }
+    }
+    let latency = [latency(server, "1", options)?, latency(server, "all", options)?];
+    let of = |pick: fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
+    Ok(Figures {
+        median: Round {
+            produce: of(|round| round.produce),
+            produce_cpu_per_gb: of(|round| round.produce_cpu_per_gb),
+            consume: of(|round| round.consume),
+            consume_cpu_per_gb: of(|round| round.consume_cpu_per_gb),
+        },
+        resident_mb: usage(server.pid)?.resident_bytes as f64 / 1e6,
+        latency,
+    })
+}
+
+/// Produces a load to a new topic, then consumes it.
+pub(super) fn round(server: &Server, topic: &str, load: &Load) -> Result<Round> {
+    let gigabytes = (load.records * load.record_bytes) as f64 / 1e9;
+    create(server, topic)?;
+    let before = usage(server.pid)?.cpu_seconds;
+    let produce = produce_round(server, topic, load)?;
+    let between = usage(server.pid)?.cpu_seconds;
+    let consume = consume_round(server, topic, load.records)?;
+    let after = usage(server.pid)?.cpu_seconds;
+    let round = Round {
+        produce,
+        produce_cpu_per_gb: (between - before) / gigabytes,
+        consume,
+        consume_cpu_per_gb: (after - between) / gigabytes,
+    };
+    eprintln!(
+        "{} {topic}: produce {produce:.0}/s {:.2} s/GB, consume {consume:.0}/s {:.2} s/GB",
+        server.name, round.produce_cpu_per_gb, round.consume_cpu_per_gb
+    );
+    Ok(round)
+}
+
+fn create(server: &Server, topic: &str) -> Result<()> {
+    let arguments = [
+        "--bootstrap-server",
+        &server.address,
+        "--create",
+        "--topic",
+        topic,
+        "--partitions",
+        "3",
+    ];
+    tool("org.apache.kafka.tools.TopicCommand", &arguments).map(drop)
+}
+
+fn produce_round(server: &Server, topic: &str, load: &Load) -> Result<f64> {
+    let printed = tool(
+        "org.apache.kafka.tools.ProducerPerformance",
+        &[
+            "--topic",
+            topic,
+            "--num-records",
+            &load.records.to_string(),
+            "--record-size",
+            &load.record_bytes.to_string(),
+            "--throughput",
+            "-1",
+            "--producer-props",
+            &format!("bootstrap.servers={}", server.address),
+            &format!("acks={}", load.acks),
+            &format!("compression.type={}", load.codec),
+            "batch.size=131072",
+            "linger.ms=5",
+        ],
+    )?;
+    // "5000000 records sent, 1000000.0 records/sec (190.7 MB/sec), ..."; the last line sums up.
+    let line = printed
+        .lines()
+        .rfind(|line| line.contains("records sent"))
+        .context("no summary")?;
+    let rate = line
+        .split("records sent, ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    Ok(rate.context("no rate")?.replace(',', ".").parse()?)
+}
+
+fn consume_round(server: &Server, topic: &str, records: u64) -> Result<f64> {
+    let printed = tool(
+        "org.apache.kafka.tools.ConsumerPerformance",
+        &[
+            "--bootstrap-server",
+            &server.address,
+            "--topic",
+            topic,
+            "--messages",
+            &records.to_string(),
+            "--timeout",
+            "60000",
+            "--group",
+            &format!("perf-{topic}"),
+        ],
+    )?;
+    // A comma-separated line after its header; the fetch's own rate is the last column: it leaves out
+    // the time in which the group forms.
+    let line = printed
+        .lines()
+        .rfind(|line| line.starts_with("20"))
+        .context("no figures")?;
+    Ok(line.rsplit(", ").next().context("no rate")?.trim().parse()?)
+}
+
+fn latency(server: &Server, acks: &str, options: &Options) -> Result<Latency> {
+    let topic = format!("latency-{acks}");
+    let count = options.latency_records.to_string();
+    let printed = tool(
+        "org.apache.kafka.tools.EndToEndLatency",
+        &[&server.address, &topic, &count, acks, &RECORD_BYTES.to_string()],
+    )?;
+    let after = |mark: &str| -> Result<f64> {
+        let rest = printed
+            .rsplit_once(mark)
+            .with_context(|| format!("no {mark} in: {printed}"))?
+            .1;
+        let number: String = rest
+            .trim_start()
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || *c == '.')
+            .collect();
+        Ok(number.parse()?)
+    };
+    Ok(Latency {
+        mean_ms: after("Avg latency:")?,
+        p99_ms: after("99th =")?,
+    })
+}
