@@ -68,4 +68,5 @@ areas! {
     emit_on_close: "emit-on-close",
     emit_throttle: "emit-throttle",
     cogroup: "cogroup",
+    suppress: "suppress",
 }

@@ -91,6 +91,20 @@ pub enum TaskError {
         /// What the format said.
         error: BoxError,
     },
+    /// A suppression holds back more than it may, and is to stop then.
+    #[error("{operator} holds back {records} of {records_max} records and {bytes} of {bytes_max} bytes")]
+    BufferFull {
+        /// The operator's name.
+        operator: String,
+        /// How many rows it holds back.
+        records: u64,
+        /// How many it may.
+        records_max: u64,
+        /// How many bytes it holds back.
+        bytes: u64,
+        /// How many it may.
+        bytes_max: u64,
+    },
     /// Records of a topic that the task does not read.
     #[error("task {task} does not read topic {topic:?}")]
     NotAnInput {

@@ -289,6 +289,14 @@ impl Graph {
             .collect()
     }
 
+    /// When the windows close that a table is of: those of the nearest operators before it that make windows.
+    pub(crate) fn closing_of(&self, node: NodeId) -> Option<Closing> {
+        let node = self.nodes.get(node.0)?;
+        let parents = node.parents.iter().filter_map(|parent| self.closing_of(*parent));
+        node.closing
+            .or_else(|| parents.max_by_key(|closing| closing.grace_ms))
+    }
+
     /// The sources that reach a node without crossing a topic.
     pub(crate) fn sources_of(&self, node: NodeId) -> Vec<NodeId> {
         let mut found = Vec::new();

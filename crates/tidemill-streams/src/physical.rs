@@ -116,8 +116,8 @@ fn writers<'a>(graph: &'a Graph, topics: &'a [TopicIndex]) -> impl Iterator<Item
         .map(|(at, _)| NodeId(at))
 }
 
-/// Cuts the graph into parts that no edge and no store connects, numbered as Kafka Streams does: by the names of their
-/// sources.
+/// Cuts the graph into parts that no edge and no store connects, numbered as Kafka Streams does: in the order of their
+/// first operators in the program.
 pub(crate) fn cut(topology: &Topology, merged: &Merged) -> Vec<Subtopology> {
     let live = |at: &usize| !merged.contains_key(&NodeId(*at));
     let mut group: Vec<usize> = (0..topology.nodes.len()).collect();
@@ -132,17 +132,9 @@ pub(crate) fn cut(topology: &Topology, merged: &Merged) -> Vec<Subtopology> {
             }
         }
     }
-    let mut order: Vec<usize> = (0..topology.nodes.len()).filter(live).collect();
-    order.sort_by_key(|at| {
-        let node = topology.nodes.get(*at);
-        (
-            node.is_some_and(|node| !matches!(node.kind, NodeKind::Source(_))),
-            node.map(|node| &node.name),
-        )
-    });
     let mut roots: Vec<usize> = Vec::new();
-    for at in &order {
-        let root = root(&group, *at);
+    for at in (0..topology.nodes.len()).filter(live) {
+        let root = root(&group, at);
         if !roots.contains(&root) {
             roots.push(root);
         }

@@ -1,7 +1,10 @@
 //! `describe()` prints what Kafka Streams prints: see `tests/golden/describe/` for the topologies and its texts.
 
-use tidemill_data::{StoreName, Topic};
-use tidemill_streams::{App, KStream, KTable, Materialized};
+use tidemill_data::{Data, SECOND, StoreName, Topic, Windowed};
+use tidemill_streams::{
+    App, Buffer, CogroupedKStream, Hopping, KGroupedStream, KStream, KTable, Materialized, Session, Sliding,
+    Tumbling,
+};
 
 type Stream = KStream<String, String>;
 type Table = KTable<String, String>;
@@ -16,6 +19,25 @@ fn store(name: &str) -> StoreName<String, String> {
 
 fn counts(name: &str) -> StoreName<String, i64> {
     StoreName::named(name)
+}
+
+fn keys_only<A: Data + Clone>(table: &KTable<Windowed<String>, A>) {
+    let stream = table.to_stream().select_key(|window, _| window.key.clone());
+    stream.to(&Topic::<String, Option<A>>::named("out"));
+}
+
+fn windows<A: Data>(name: &str) -> StoreName<Windowed<String>, A> {
+    StoreName::named(name)
+}
+
+fn grouped(app: &App, name: &str) -> KGroupedStream<String, String> {
+    app.stream(&topic(name)).group_by_key()
+}
+
+fn cogrouped(app: &App) -> CogroupedKStream<String, String> {
+    let (one, two) = (grouped(app, "one"), grouped(app, "two"));
+    one.cogroup(|_, v, row: &mut String| row.push_str(&v))
+        .cogroup(two, |_, v, row| *row = v)
 }
 
 fn out(name: &str, table: &Table) {
@@ -137,6 +159,44 @@ golden! {
         let table = app.table_as(&topic("profiles"), &store("profiles-store"));
         let stream = stream.select_key(|_, v| v.clone());
         stream.left_join_table(&table, |_, l, r| l + &r.unwrap_or_default()).to(&topic("out"));
+    };
+    windowed_count: |app| keys_only(&grouped(app, "in").window(Tumbling::of(10 * SECOND)).count(&windows("windows")));
+    windowed_reduce_unnamed: |app| {
+        let windows = grouped(app, "in").window(Hopping::of(10 * SECOND, 5 * SECOND));
+        keys_only(&windows.reduce(Materialized::unnamed(), |_, b| b));
+    };
+    sliding_count_after_select_key: |app| {
+        let grouped = app.stream(&topic("in")).select_key(|_, v| v.clone()).group_by_key();
+        keys_only(&grouped.window(Sliding::within(10 * SECOND)).count(&windows("windows")));
+    };
+    session_count_unnamed: |app| {
+        keys_only(&grouped(app, "in").window(Session::gap(10 * SECOND)).count(Materialized::unnamed()));
+    };
+    session_reduce_on_close: |app| {
+        let sessions = grouped(app, "in").window(Session::gap(10 * SECOND)).emit_on_close();
+        keys_only(&sessions.reduce(&windows("sessions"), |_, b| b));
+    };
+    windowed_suppress: |app| {
+        let counts = grouped(app, "in").window(Tumbling::of(10 * SECOND)).count(&windows("windows"));
+        keys_only(&counts.suppress_until_window_closes(Buffer::unbounded()).filter(|_, _| true));
+    };
+    table_suppress_named: |app| {
+        let buffer = Buffer::unbounded().records_max(5).named("calm");
+        out("out", &app.table(&topic("in")).suppress_until_time_limit(SECOND, buffer));
+    };
+    cogroup: |app| out("out", &cogrouped(app).aggregate(&store("both")));
+    cogroup_after_select_key_unnamed: |app| {
+        let one = app.stream(&topic("one")).select_key(|_, v| v.clone()).group_by_key();
+        let two = grouped(app, "two");
+        let both = one.cogroup(|_, v, row: &mut String| row.push_str(&v)).cogroup(two, |_, v, row| *row = v);
+        out("out", &both.aggregate(Materialized::unnamed()));
+    };
+    cogroup_windowed: |app| {
+        keys_only(&cogrouped(app).window(Tumbling::of(10 * SECOND)).aggregate(&windows("both")));
+    };
+    cogroup_sessions_unnamed: |app| {
+        let sessions = cogrouped(app).window(Session::gap(10 * SECOND));
+        keys_only(&sessions.aggregate(Materialized::unnamed(), |a, b| a + &b));
     };
     two_subtopologies: |app| {
         app.stream(&topic("in")).map_values(|v| v).to(&topic("out"));

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
 
 use bytes::Bytes;
-use tidemill_data::{BoxError, Headers, Place, Presence, Stamped, StoreName, Timestamp, Topic, Wire};
+use tidemill_data::{
+    BoxError, Headers, Place, Presence, Stamped, StoreName, Timestamp, Topic, Windowed, Wire,
+};
 use tidemill_store::{ByteStore, ChangelogPosition, MemoryByteStore, TopicId};
 use tidemill_streams::{
     App, Failure, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId,
-    Topology,
+    Topology, WindowedRow,
 };
 
 use crate::{
@@ -365,6 +367,40 @@ impl TestDriver {
         self.tasks
             .iter_mut()
             .flat_map(|task| pass(task.rows(store).map_err(TestError::from)))
+            .collect()
+    }
+
+    /// One window's row of a windowed table; for a session both bounds count.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[track_caller]
+    pub fn window<K: 'static, V: 'static>(
+        &mut self,
+        store: &StoreName<Windowed<K>, V>,
+        window: &Windowed<K>,
+    ) -> Option<Stamped<V>> {
+        self.tasks
+            .iter_mut()
+            .find_map(|task| pass(task.window(store, window).map_err(TestError::from)))
+    }
+
+    /// All rows of a windowed table, task by task, in order of key and window.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[track_caller]
+    pub fn windows<K: Ord + 'static, V: 'static>(
+        &mut self,
+        store: &StoreName<Windowed<K>, V>,
+    ) -> Vec<WindowedRow<K, V>> {
+        self.tasks
+            .iter_mut()
+            .flat_map(|task| {
+                let mut rows = pass(task.windows(store, None).map_err(TestError::from));
+                rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+                rows
+            })
             .collect()
     }
 

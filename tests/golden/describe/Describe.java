@@ -128,6 +128,50 @@ public class Describe {
       KStream<String, String> s = b.stream("in", TEXT);
       s.groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10))).count(Materialized.as("windows")).toStream((w, v) -> w.key()).to("out");
     });
+    all.put("windowed_reduce_unnamed", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10)).advanceBy(Duration.ofSeconds(5))).reduce((x, y) -> y).toStream((w, v) -> w.key()).to("out");
+    });
+    all.put("sliding_count_after_select_key", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.selectKey((k, v) -> v).groupByKey().windowedBy(SlidingWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(10))).count(Materialized.as("windows")).toStream((w, v) -> w.key()).to("out");
+    });
+    all.put("session_count_unnamed", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().windowedBy(SessionWindows.ofInactivityGapWithNoGrace(Duration.ofSeconds(10))).count().toStream((w, v) -> w.key()).to("out");
+    });
+    all.put("session_reduce_on_close", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().windowedBy(SessionWindows.ofInactivityGapWithNoGrace(Duration.ofSeconds(10))).emitStrategy(EmitStrategy.onWindowClose()).reduce((x, y) -> y, Materialized.as("sessions")).toStream((w, v) -> w.key()).to("out");
+    });
+    all.put("windowed_suppress", b -> {
+      KStream<String, String> s = b.stream("in", TEXT);
+      s.groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10))).count(Materialized.as("windows")).suppress(Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded())).filter((w, v) -> true).toStream((w, v) -> w.key()).to("out");
+    });
+    all.put("table_suppress_named", b -> {
+      KTable<String, String> t = b.table("in", TEXT);
+      t.suppress(Suppressed.<String>untilTimeLimit(Duration.ofSeconds(1), Suppressed.BufferConfig.maxRecords(5)).withName("calm")).toStream().to("out");
+    });
+    all.put("cogroup", b -> {
+      KGroupedStream<String, String> one = b.stream("one", TEXT).groupByKey();
+      KGroupedStream<String, String> two = b.stream("two", TEXT).groupByKey();
+      one.<String>cogroup((k, v, a) -> a + v).cogroup(two, (k, v, a) -> v).aggregate(() -> "", store("both")).toStream().to("out");
+    });
+    all.put("cogroup_after_select_key_unnamed", b -> {
+      KGroupedStream<String, String> one = b.stream("one", TEXT).selectKey((k, v) -> v).groupByKey();
+      KGroupedStream<String, String> two = b.stream("two", TEXT).groupByKey();
+      one.<String>cogroup((k, v, a) -> a + v).cogroup(two, (k, v, a) -> v).aggregate(() -> "").toStream().to("out");
+    });
+    all.put("cogroup_windowed", b -> {
+      KGroupedStream<String, String> one = b.stream("one", TEXT).groupByKey();
+      KGroupedStream<String, String> two = b.stream("two", TEXT).groupByKey();
+      one.<String>cogroup((k, v, a) -> a + v).cogroup(two, (k, v, a) -> v).windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10))).aggregate(() -> "", Materialized.as("both")).toStream((w, v) -> w.key()).to("out");
+    });
+    all.put("cogroup_sessions_unnamed", b -> {
+      KGroupedStream<String, String> one = b.stream("one", TEXT).groupByKey();
+      KGroupedStream<String, String> two = b.stream("two", TEXT).groupByKey();
+      one.<String>cogroup((k, v, a) -> a + v).cogroup(two, (k, v, a) -> v).windowedBy(SessionWindows.ofInactivityGapWithNoGrace(Duration.ofSeconds(10))).aggregate(() -> "", (k, x, y) -> x + y).toStream((w, v) -> w.key()).to("out");
+    });
     all.put("stream_stream_join", b -> {
       KStream<String, String> s = b.stream("left", TEXT);
       KStream<String, String> t = b.stream("right", TEXT);

@@ -99,6 +99,11 @@ impl Closer {
         time
     }
 
+    /// The operator's stream time.
+    pub(crate) fn time(&self, ctx: &Context) -> Timestamp {
+        ctx.clock(self.time)
+    }
+
     /// Starts looking at the wall clock.
     pub(crate) fn start(&self, ctx: &mut Context) {
         let Some(idle_ms) = self.idle_ms else { return };

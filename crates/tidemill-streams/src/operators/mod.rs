@@ -33,6 +33,7 @@ mod sink;
 mod sliding_aggregate;
 mod source;
 mod split;
+mod suppress;
 mod table_aggregate;
 mod table_filter;
 mod table_map_values;
@@ -50,6 +51,7 @@ pub use join_table_with_grace::Grace;
 pub use map_async::InFlight;
 pub use session_windowed::SessionWindowedKStream;
 pub use split::Split;
+pub use suppress::{Buffer, WhenFull};
 pub use time_windowed::TimeWindowedKStream;
 
 /// Whether a name was made from an operator's place in the program.

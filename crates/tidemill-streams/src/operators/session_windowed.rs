@@ -245,6 +245,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
         drop(graph);
         let stream = self.grouped.together(&store.format.name);
         let node = builder.lock().add(name, NodeKind::Processor, &[stream.node]);
+        connect(&builder, node, &[store.index]);
         let old = Wanted::default();
         let aggregation = SessionAggregation {
             windows: self.windows,
@@ -375,7 +376,6 @@ pub(super) fn table<K: 'static, A: 'static>(
     old: Wanted,
 ) -> KTable<Windowed<K>, A> {
     let index = store.index;
-    connect(&builder, node, &[index]);
     let (key, value) = (Some(store.key_wire()), Some(store.format.value.clone()));
     KTable {
         builder,

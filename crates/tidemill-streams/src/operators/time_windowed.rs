@@ -247,6 +247,7 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
         drop(graph);
         let stream = self.grouped.together(&store.format.name);
         let node = builder.lock().add(name, NodeKind::Processor, &[stream.node]);
+        connect(&builder, node, &[store.index]);
         let old = Wanted::default();
         let aggregation = TimeAggregation {
             windows: self.windows,
@@ -392,7 +393,6 @@ pub(super) fn table<K: 'static, A: 'static>(
     old: Wanted,
 ) -> KTable<Windowed<K>, A> {
     let index: StoreIndex = store.index;
-    connect(&builder, node, &[index]);
     let (key, value) = (Some(store.key_wire()), Some(store.format.value.clone()));
     KTable {
         builder,

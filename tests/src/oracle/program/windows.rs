@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tidemill_data::{StoreName, Windowed};
 use tidemill_streams::{
-    CogroupedKStream, Hopping, KGroupedStream, KStream, KTable, Materialized, Session, Sliding,
+    Buffer, CogroupedKStream, Hopping, KGroupedStream, KStream, KTable, Materialized, Session, Sliding,
     TimeWindowedKStream, Tumbling,
 };
 
@@ -231,7 +231,21 @@ impl Program {
     }
 
     fn suppress(&mut self, op: &Op) -> Result<Made> {
-        bail!("suppress {} is not there yet", op.id)
+        let mut buffer = Buffer::unbounded();
+        if let Some(records_max) = op.number("max_records") {
+            buffer = buffer.records_max(u64::try_from(records_max)?);
+        }
+        let until_close = op.need_text("until")? == "window_closes";
+        Ok(match self.made.get(op.parent()?) {
+            Some(Made::Windows(table)) if until_close => {
+                Made::Windows(table.suppress_until_window_closes(buffer))
+            }
+            Some(Made::Windows(table)) => {
+                Made::Windows(table.suppress_until_time_limit(span(op, "ms")?, buffer))
+            }
+            Some(Made::Table(table)) => Made::Table(table.suppress_until_time_limit(span(op, "ms")?, buffer)),
+            _ => bail!("only tables are suppressed"),
+        })
     }
 }
 
