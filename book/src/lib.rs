@@ -9,6 +9,15 @@ pub mod word_count_grows_up {}
 #[doc = include_str!("operators.md")]
 pub mod operators {}
 
+#[doc = include_str!("windows.md")]
+pub mod windows {}
+
+#[doc = include_str!("joins.md")]
+pub mod joins {}
+
+#[doc = include_str!("processors.md")]
+pub mod processors {}
+
 #[doc = include_str!("errors.md")]
 pub mod errors {}
 

@@ -17,6 +17,23 @@ pub struct Record<K, V> {
 }
 
 impl<K, V> Record<K, V> {
+    /// A record without headers.
+    ///
+    /// ```
+    /// # use tidemill_streams::Record;
+    /// # use tidemill_data::Timestamp;
+    /// let record = Record::new("ada", 3, Timestamp::from_millis(1_000));
+    /// assert!(record.headers.is_empty());
+    /// ```
+    pub fn new(key: K, value: V, timestamp: Timestamp) -> Self {
+        Self {
+            key,
+            value,
+            timestamp,
+            headers: Headers::new(),
+        }
+    }
+
     /// The same record with another value.
     pub fn with_value<W>(self, value: W) -> Record<K, W> {
         Record {

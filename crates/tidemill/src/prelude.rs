@@ -4,6 +4,6 @@ pub use crate::client::{
     Admin, Commit, Consumer, From as ReadFrom, Produced, Producer, TopicPartition, TopicSpec,
 };
 pub use crate::{
-    App, Config, DAY, Data, HOUR, Headers, KStream, KTable, MINUTE, Policy, Running, SECOND, Start, State,
-    StoreName, Timestamp, Topic, Windowed,
+    App, BoxError, Config, Counted, DAY, Data, HOUR, Headers, Hopping, JoinWindow, KStream, KTable, MINUTE,
+    Policy, Running, SECOND, Session, Sliding, Start, State, StoreName, Timestamp, Topic, Tumbling, Windowed,
 };
