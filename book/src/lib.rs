@@ -21,8 +21,17 @@ pub mod processors {}
 #[doc = include_str!("errors.md")]
 pub mod errors {}
 
+#[doc = include_str!("async.md")]
+pub mod async_calls {}
+
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("exactly_once.md")]
+pub mod exactly_once {}
+
+#[doc = include_str!("upgrading.md")]
+pub mod upgrading {}
 
 #[doc = include_str!("../../README.md")]
 pub mod readme {}
