@@ -33,5 +33,8 @@ pub mod exactly_once {}
 #[doc = include_str!("upgrading.md")]
 pub mod upgrading {}
 
+#[doc = include_str!("moving_from_kafka_streams.md")]
+pub mod moving_from_kafka_streams {}
+
 #[doc = include_str!("../../README.md")]
 pub mod readme {}
