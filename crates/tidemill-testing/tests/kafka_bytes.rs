@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use tidemill_data::{BoxError, MINUTE, SECOND, StoreName, Topic, Windowed};
 use tidemill_streams::{
-    App, Forward, JoinWindow, KeyValues, Materialized, Processor, Record, Session, Sliding, Tumbling, Windows,
+    App, Buffer, Forward, JoinWindow, KeyValues, Materialized, Processor, Record, Session, Sliding, Tumbling, Windows,
 };
 use tidemill_testing::{TestDriver, ms};
 
@@ -224,6 +224,19 @@ golden! {
     };
     versioned, Piped: |app| {
         app.table_versioned(&Topic::<String, String>::new("left"), &store("history"), 5 * MINUTE);
+    };
+    suppress, Piped: |app| {
+        app.stream(&LEFT)
+            .group_by_key()
+            .count(&store("counts"))
+            .suppress_until_time_limit(10 * MINUTE, Buffer::unbounded().named("wait"));
+    };
+    suppress_windows, Piped: |app| {
+        app.stream(&LEFT)
+            .group_by_key()
+            .window(Tumbling::of(10 * SECOND).grace(5 * MINUTE))
+            .count(&windows("windows"))
+            .suppress_until_window_closes(Buffer::unbounded().named("wait"));
     };
     processor_stores, Piped: |app| {
         let values = app.key_values(&store("values"));
