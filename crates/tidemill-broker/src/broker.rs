@@ -98,7 +98,6 @@ impl Broker {
         let shared = Arc::new(Shared {
             fetch_sessions: FetchSessions::new(settings.fetch_sessions_max),
             settings,
-            values: config.values,
             dirs,
             topics,
             producer_ids: ProducerIds::default(),
@@ -138,6 +137,14 @@ impl Broker {
     /// What clients connect to, as `bootstrap.servers` wants it.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// Takes the settings of `config` that may change while a broker runs, as after an edit of its file. Returns the
+    /// names of those that differ and hold until the next start.
+    pub fn reload(&self, config: &BrokerConfig) -> Vec<&'static str> {
+        let fixed = self.shared.topics.reload(&config.values);
+        tracing::info!(unchanged = ?fixed, "settings were read again");
+        fixed
     }
 
     /// Stops: closes every connection, syncs the logs and marks the stop as clean.
@@ -269,6 +276,8 @@ fn open(
         tail_cache_bytes: TAIL_CACHE_BYTES,
         recovery_threads_per_dir: RECOVERY_THREADS_PER_DIR,
     };
+    // What was changed while an earlier broker ran here holds again.
+    let values = &values.with_altered(&image.broker);
     let config = |partition: &_| config_of(&image, values, partition);
     let (dirs, reports) = LogDirs::open(disk, options, &config, clock::now())?;
     for (partition, report) in reports.iter().filter(|(_, report)| !report.is_clean()) {

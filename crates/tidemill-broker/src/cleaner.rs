@@ -39,10 +39,10 @@ impl Share {
 
 /// Starts the threads; they end when the broker stops.
 pub(crate) fn spawn(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
-    if !shared.values.boolean("log.cleaner.enable") {
+    if !shared.values().boolean("log.cleaner.enable") {
         return;
     }
-    for _ in 0..shared.values.number("log.cleaner.threads") {
+    for _ in 0..shared.values().number("log.cleaner.threads") {
         tasks.spawn(run(Arc::clone(shared)));
     }
 }
@@ -50,7 +50,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
 async fn run(shared: Arc<Shared>) {
     let mut stopping = shared.stopping.subscribe();
     loop {
-        let share = Share::of(&shared.values);
+        let share = Share::of(&shared.values());
         let worker = Arc::clone(&shared);
         let work = tokio::task::spawn_blocking(move || compact(&worker, share));
         let wait = match work.await {

@@ -72,15 +72,18 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::WriteTxnMarkers,
     ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -129,6 +132,11 @@ pub(crate) async fn dispatch(
         ApiKey::CreatePartitions => call.answer(handlers::create_partitions::handle).await,
         ApiKey::DescribeLogDirs => call.answer(handlers::describe_log_dirs::handle).await,
         ApiKey::IncrementalAlterConfigs => call.answer(handlers::incremental_alter_configs::handle).await,
+        ApiKey::AlterConfigs => call.answer(handlers::alter_configs::handle).await,
+        ApiKey::ListConfigResources => call.answer(handlers::list_config_resources::handle).await,
+        ApiKey::ListPartitionReassignments => {
+            call.answer(handlers::list_partition_reassignments::handle).await
+        }
         ApiKey::DescribeTopicPartitions => call.answer(handlers::describe_topic_partitions::handle).await,
         ApiKey::DeleteGroups => call.answer(handlers::delete_groups::handle).await,
         ApiKey::OffsetDelete => call.answer(handlers::offset_delete::handle).await,

@@ -4,6 +4,7 @@ use tidemill_coordinator::{GroupError, TransactionError};
 use tidemill_log::{AppendError, InvalidBatch, ProducerError, ReadError};
 use tidemill_protocol::ErrorCode;
 
+use crate::settings::SettingError;
 use crate::topics::TopicError;
 
 /// The code of an append that failed.
@@ -43,7 +44,8 @@ pub(crate) fn of_topic(error: &TopicError) -> ErrorCode {
         TopicError::Partitions(_) => ErrorCode::InvalidPartitions,
         TopicError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
         TopicError::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
-        TopicError::Request(_) => ErrorCode::InvalidRequest,
+        TopicError::Setting(SettingError::ReadOnly(_)) => ErrorCode::InvalidRequest,
+        TopicError::Request(_) | TopicError::Resource(_) => ErrorCode::InvalidRequest,
         TopicError::Setting(_) => ErrorCode::InvalidConfig,
         TopicError::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
         TopicError::Metadata(_) | TopicError::Log(_) | TopicError::Disk(_) => ErrorCode::KafkaStorageError,

@@ -18,7 +18,6 @@ use crate::transactions::TransactionShards;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: BrokerSettings,
-    pub(crate) values: Values,
     pub(crate) dirs: Arc<LogDirs>,
     pub(crate) topics: Topics,
     pub(crate) producer_ids: ProducerIds,
@@ -35,6 +34,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The broker's settings as they hold now; those in `settings` hold from start to end.
+    pub(crate) fn values(&self) -> Arc<Values> {
+        self.topics.values()
+    }
+
     pub(crate) fn node_id(&self) -> i32 {
         self.settings.node_id
     }

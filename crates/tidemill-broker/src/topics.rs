@@ -14,7 +14,7 @@ use crate::clock;
 use crate::log_config::log_config;
 use crate::metadata::{Change, Image, MetadataError, MetadataFile};
 use crate::partition::Partition;
-use crate::settings::{SettingError, TopicValues, Values};
+use crate::settings::{Layer, SettingError, TopicValues, Values};
 
 /// How many partitions one topic may have; Kafka has no such bound, and falls over.
 const TOPIC_PARTITIONS_MAX: i32 = 100_000;
@@ -46,6 +46,8 @@ pub(crate) enum TopicError {
     Assignment(String),
     #[error("{0}")]
     Request(&'static str),
+    #[error("{0}")]
+    Resource(String),
     #[error(transparent)]
     Setting(#[from] SettingError),
     #[error("Topic deletion is disabled.")]
@@ -109,7 +111,8 @@ impl Registry {
 /// All topics of a broker.
 #[derive(Debug)]
 pub(crate) struct Topics {
-    values: Values,
+    // The broker's settings as they hold now. Held for a copy of the handle.
+    values: RwLock<Arc<Values>>,
     dirs: Arc<LogDirs>,
     // Guards the maps only; never held across I/O.
     registry: RwLock<Registry>,
@@ -125,7 +128,7 @@ impl Topics {
         metadata: MetadataFile,
     ) -> Result<Topics, TopicError> {
         let topics = Topics {
-            values,
+            values: RwLock::new(Arc::new(values)),
             dirs,
             registry: RwLock::default(),
             metadata: Mutex::new(metadata),
@@ -192,7 +195,7 @@ impl Topics {
             .as_ref()
             .map(|topic| topic.partitions.clone())
             .unwrap_or_default();
-        let config = log_config(&settings, &self.values);
+        let config = log_config(&settings, &self.values());
         for index in partitions.len()..count as usize {
             let index = i32::try_from(index).expect("the number of partitions is bounded");
             let partition = TopicPartition::new(name.clone(), index);
@@ -377,7 +380,7 @@ impl Topics {
             value,
         });
         metadata.append(&changes.collect::<Vec<_>>())?;
-        let config = log_config(&settings, &self.values);
+        let config = log_config(&settings, &self.values());
         topic
             .partitions
             .iter()
@@ -385,6 +388,60 @@ impl Topics {
         let count = u32::try_from(topic.partitions.len()).expect("the number of partitions is bounded");
         self.show(topic.name.clone(), topic.id, settings, count)?;
         Ok(())
+    }
+
+    /// The broker's settings as they hold now.
+    pub(crate) fn values(&self) -> Arc<Values> {
+        Arc::clone(&self.values.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the broker's settings of one layer by `change`, all of it or nothing.
+    pub(crate) fn alter_broker(
+        &self,
+        layer: Layer,
+        validate_only: bool,
+        change: impl FnOnce(&mut Values) -> Result<(), TopicError>,
+    ) -> Result<(), TopicError> {
+        let mut metadata = self.metadata();
+        let before = self.values();
+        let mut values = Values::clone(&before);
+        change(&mut values)?;
+        if validate_only || values == *before {
+            return Ok(());
+        }
+        let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (before.altered(layer).collect(), values.altered(layer).collect());
+        let gone = old.keys().filter(|name| !new.contains_key(*name));
+        let gone = gone.map(|name| (*name, None));
+        let set = new.iter().filter(|(name, value)| old.get(*name) != Some(value));
+        let set = set.map(|(name, value)| (*name, Some((*value).to_string())));
+        let changes = gone.chain(set).map(|(name, value)| Change::BrokerSetting {
+            layer,
+            name: name.into(),
+            value,
+        });
+        metadata.append(&changes.collect::<Vec<_>>())?;
+        self.take_effect(values.clone());
+        Ok(())
+    }
+
+    /// Takes what the broker's file says now, as far as that may change while it runs. Returns what differs and may not.
+    pub(crate) fn reload(&self, file: &Values) -> Vec<&'static str> {
+        let _metadata = self.metadata();
+        let (values, fixed) = self.values().reloaded(file);
+        self.take_effect(values);
+        fixed
+    }
+
+    /// Puts other settings of the broker in force, in every topic that has no value of its own.
+    fn take_effect(&self, values: Values) {
+        for topic in self.all() {
+            let config = log_config(&topic.settings, &values);
+            for partition in &topic.partitions {
+                partition.log.reconfigure(config.clone());
+            }
+        }
+        *self.values.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(values);
     }
 
     /// Sets aside `count` producer ids and returns the first: none of them is given out again, whatever happens.

@@ -30,7 +30,7 @@ async fn api_versions_answers_every_version_and_tells_produce_from_0() {
         let response = client.call(&versions_request(), version).await;
         assert_eq!(response.error_code, ErrorCode::None);
         let produce = response.api_keys.iter().find(|api| api.api_key == 0).unwrap();
-        assert_eq!((produce.min_version, produce.max_version), (0, 12));
+        assert_eq!((produce.min_version, produce.max_version), (0, 13));
         let fetch = response.api_keys.iter().find(|api| api.api_key == 1).unwrap();
         assert_eq!((fetch.min_version, fetch.max_version), (4, 17));
     }

@@ -14,6 +14,7 @@ use tidemill_protocol::ErrorCode;
 use tidemill_protocol::batch::{BatchBuilder, ProducerStamp};
 use tidemill_protocol::compression::Compression;
 use tidemill_protocol::messages::init_producer_id::InitProducerIdRequest;
+use tidemill_protocol::messages::metadata::MetadataRequest;
 
 fn sequenced(producer_id: i64, epoch: i16, sequence: i32, value: &str) -> bytes::Bytes {
     let stamp = ProducerStamp {
@@ -231,4 +232,35 @@ async fn a_restart_remembers_topics_records_producers_and_ids() {
             broker.abandon().await
         }
     }
+}
+
+#[tokio::test]
+async fn topics_are_produced_to_by_id_from_version_13_on() {
+    let (broker, mut client) = pair().await;
+    client.create("t", 1, &[]).await;
+    let request = MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
+    let id = client.call(&request, 12).await.topics[0].topic_id;
+    let mut request = produce_request("", 0, batch(&["a"]), 1);
+    request.topic_data[0].topic_id = id;
+    let topic = client.call(&request, 13).await.responses[0].clone();
+    assert_eq!(topic.topic_id, id);
+    assert_eq!(topic.partition_responses[0].error_code, ErrorCode::None);
+    assert_eq!(
+        values(&client.fetch("t", 0, 0).await.records),
+        [(0, "a".to_string())]
+    );
+    request.topic_data[0].topic_id = tidemill_protocol::Uuid::from_u128(1);
+    let topic = client.call(&request, 13).await.responses[0].clone();
+    assert_eq!(topic.partition_responses[0].error_code, ErrorCode::UnknownTopicId);
+    request.topic_data[0].topic_id = id;
+    request.topic_data[0].partition_data[0].index = 7;
+    let topic = client.call(&request, 13).await.responses[0].clone();
+    assert_eq!(
+        topic.partition_responses[0].error_code,
+        ErrorCode::UnknownTopicOrPartition
+    );
+    broker.shutdown().await;
 }

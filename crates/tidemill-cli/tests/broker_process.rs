@@ -110,6 +110,7 @@ fn produce(stream: &mut TcpStream, value: &str) -> i64 {
     let topic = TopicProduceData {
         name: "t".into(),
         partition_data: vec![data],
+        ..Default::default()
     };
     let request = ProduceRequest {
         acks: -1,

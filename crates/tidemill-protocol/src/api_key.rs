@@ -11,7 +11,7 @@ use crate::DecodeError;
 #[repr(i16)]
 #[non_exhaustive]
 pub enum ApiKey {
-    /// 0, versions 3-12.
+    /// 0, versions 3-13.
     Produce = 0,
     /// 1, versions 4-17.
     Fetch = 1,
@@ -71,6 +71,8 @@ pub enum ApiKey {
     DeleteGroups = 42,
     /// 44, versions 0-1.
     IncrementalAlterConfigs = 44,
+    /// 46, versions 0.
+    ListPartitionReassignments = 46,
     /// 47, versions 0.
     OffsetDelete = 47,
     /// 60, versions 0-2.
@@ -93,7 +95,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// Every API, by key.
-    pub const ALL: [ApiKey; 39] = [
+    pub const ALL: [ApiKey; 40] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -124,6 +126,7 @@ impl ApiKey {
         ApiKey::CreatePartitions,
         ApiKey::DeleteGroups,
         ApiKey::IncrementalAlterConfigs,
+        ApiKey::ListPartitionReassignments,
         ApiKey::OffsetDelete,
         ApiKey::DescribeCluster,
         ApiKey::DescribeProducers,
@@ -138,7 +141,7 @@ impl ApiKey {
     /// The versions whose messages can be decoded and encoded.
     pub fn versions(self) -> RangeInclusive<i16> {
         match self {
-            ApiKey::Produce => 3..=12,
+            ApiKey::Produce => 3..=13,
             ApiKey::Fetch => 4..=17,
             ApiKey::ListOffsets => 1..=11,
             ApiKey::Metadata => 0..=13,
@@ -168,6 +171,7 @@ impl ApiKey {
             ApiKey::CreatePartitions => 0..=3,
             ApiKey::DeleteGroups => 0..=2,
             ApiKey::IncrementalAlterConfigs => 0..=1,
+            ApiKey::ListPartitionReassignments => 0..=0,
             ApiKey::OffsetDelete => 0..=0,
             ApiKey::DescribeCluster => 0..=2,
             ApiKey::DescribeProducers => 0..=0,
@@ -183,7 +187,7 @@ impl ApiKey {
     /// The versions to offer clients. Wider than [`ApiKey::versions`] where a client must see a version that it never sends.
     pub fn advertised(self) -> RangeInclusive<i16> {
         match self {
-            ApiKey::Produce => 0..=12,
+            ApiKey::Produce => 0..=13,
             other => other.versions(),
         }
     }
@@ -221,6 +225,7 @@ impl ApiKey {
             ApiKey::CreatePartitions => Some(2),
             ApiKey::DeleteGroups => Some(2),
             ApiKey::IncrementalAlterConfigs => Some(1),
+            ApiKey::ListPartitionReassignments => Some(0),
             ApiKey::DescribeCluster => Some(0),
             ApiKey::DescribeProducers => Some(0),
             ApiKey::DescribeTransactions => Some(0),

@@ -170,7 +170,7 @@ fn failed(topic: &CreatableTopic, error: &TopicError) -> CreatableTopicResult {
 }
 
 fn created(shared: &Shared, topic: &CreatableTopic, topic_id: Uuid, made: &Made) -> CreatableTopicResult {
-    let configs = resolve_all(&made.settings, &shared.values)
+    let configs = resolve_all(&made.settings, &shared.values())
         .into_iter()
         .map(|resolved| CreatableTopicConfigs {
             name: resolved.setting.topic.unwrap_or_default().into(),

@@ -6,11 +6,11 @@ use tidemill_protocol::messages::describe_configs::{
 };
 use tidemill_protocol::{ErrorCode, KString};
 
-use crate::settings::{Kind, Resolved, SETTINGS, Setting, Source, resolve_all};
+use crate::error_code;
+use crate::handlers::config_resource::Resource;
+use crate::settings::{Kind, Layer, Resolved, SETTINGS, Setting, Source, Values, resolve_all};
 use crate::shared::{Context, Shared};
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+use crate::topics::TopicError;
 
 /// What of the answer is optional.
 #[derive(Clone, Copy)]
@@ -48,40 +48,29 @@ fn describe(
     resource: &DescribeConfigsResource,
     detail: Detail,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
+    let failed = |error: TopicError| (error_code::of_topic(&error), error.to_string());
     let name = &resource.resource_name;
-    let mut configs = match resource.resource_type {
-        TOPIC => {
+    let values = shared.values();
+    let broker = SETTINGS.iter().filter(|row| row.broker.is_some());
+    let mut configs: Vec<_> = match Resource::of(shared, resource.resource_type, name).map_err(failed)? {
+        Resource::Topic(name) => {
             let topic = shared.topics.find(name);
-            let topic = topic.ok_or_else(|| {
-                (
-                    ErrorCode::UnknownTopicOrPartition,
-                    format!("Topic '{name}' does not exist."),
-                )
-            })?;
-            let resolved = resolve_all(&topic.settings, &shared.values);
-            resolved
+            let unknown = || {
+                let message = format!("Topic '{name}' does not exist.");
+                (ErrorCode::UnknownTopicOrPartition, message)
+            };
+            resolve_all(&topic.ok_or_else(unknown)?.settings, &values)
                 .iter()
                 .map(|resolved| topic_setting(resolved, detail))
-                .collect::<Vec<_>>()
+                .collect()
         }
-        // An empty name asks for settings that hold for all brokers and were changed at run time: there are none.
-        BROKER if name.is_empty() => Vec::new(),
-        BROKER if **name == *shared.node_id().to_string() => {
-            let rows = SETTINGS.iter().filter(|row| row.broker.is_some());
-            rows.map(|row| broker_setting(shared, row, detail)).collect()
-        }
-        BROKER => {
-            let expected = shared.node_id();
-            return Err((
-                ErrorCode::InvalidRequest,
-                format!("Unexpected broker id, expected {expected} but received {name}"),
-            ));
-        }
-        other => {
-            return Err((
-                ErrorCode::InvalidRequest,
-                format!("Unsupported resource type: {other}"),
-            ));
+        Resource::Broker(Layer::Here) => broker.map(|row| broker_setting(&values, row, detail)).collect(),
+        // What holds for all brokers is only what was set for all of them.
+        Resource::Broker(Layer::Everywhere) => {
+            let set: Vec<_> = values.altered(Layer::Everywhere).map(|(name, _)| name).collect();
+            let set = broker.filter(|row| row.broker.is_some_and(|name| set.contains(&name)));
+            let only = values.only_everywhere();
+            set.map(|row| broker_setting(&only, row, detail)).collect()
         }
     };
     if let Some(keys) = &resource.configuration_keys {
@@ -116,17 +105,14 @@ fn topic_setting(resolved: &Resolved, detail: Detail) -> DescribeConfigsResource
 }
 
 fn broker_setting(
-    shared: &Shared,
+    values: &Values,
     setting: &'static Setting,
     detail: Detail,
 ) -> DescribeConfigsResourceResult {
     let name = setting.broker.unwrap_or_default();
     let default = setting.default.map(|default| (default, Source::Default));
-    let known = [
-        shared.values.explicit(name).map(|value| (value, Source::Broker)),
-        default,
-    ];
-    let mut known = known.into_iter().flatten().peekable();
+    let set = values.layers(name).map(|(source, value)| (value, source));
+    let mut known = set.chain(default).peekable();
     let first = known.peek().copied();
     let synonyms = known
         .filter(|_| detail.synonyms)
@@ -138,7 +124,7 @@ fn broker_setting(
     DescribeConfigsResourceResult {
         name: name.into(),
         value: first.and_then(|(value, _)| visible(setting, value)),
-        read_only: true,
+        read_only: !setting.dynamic,
         config_source: source_code(first.map_or(Source::Default, |(_, source)| source)),
         is_sensitive: setting.kind == Kind::Password,
         synonyms: synonyms.collect(),
@@ -158,6 +144,8 @@ pub(crate) fn visible(setting: &Setting, value: &str) -> Option<KString> {
 pub(crate) fn source_code(source: Source) -> i8 {
     match source {
         Source::Topic => 1,
+        Source::Here => 2,
+        Source::Everywhere => 3,
         Source::Broker => 4,
         Source::Default => 5,
     }

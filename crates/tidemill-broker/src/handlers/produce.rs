@@ -1,4 +1,4 @@
-//! Produce, API 0, v3-12: batches into partitions. Differs from Kafka: compressed batches are not looked into unless
+//! Produce, API 0, v3-13: batches into partitions. Differs from Kafka: compressed batches are not looked into unless
 //! their topic is compacted (the log checks headers, lengths and CRC of all of them).
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ use crate::transactions::Transactions;
 const ZSTD_FROM: i16 = 7;
 /// The first version whose clients know TRANSACTION_ABORTABLE.
 const ABORTABLE_FROM: i16 = 11;
+/// The first version that names topics by their ids.
+const IDS_FROM: i16 = 13;
 /// The first version that makes a partition part of the transaction by writing to it.
 const ADDS_FROM: i16 = 12;
 
@@ -32,7 +34,17 @@ pub(crate) async fn handle(context: Context, request: ProduceRequest) -> Produce
     let now = clock::now();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
-        let topic = context.shared.topics.find(&data.name);
+        let (topic, unknown) = match context.version {
+            IDS_FROM.. => (
+                context.shared.topics.find_id(data.topic_id),
+                ErrorCode::UnknownTopicId,
+            ),
+            _ => (
+                context.shared.topics.find(&data.name),
+                ErrorCode::UnknownTopicOrPartition,
+            ),
+        };
+        let refused = refused.or(topic.is_none().then_some(unknown));
         let mut partition_responses = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
             partition_responses.push(match refused {
@@ -51,6 +63,7 @@ pub(crate) async fn handle(context: Context, request: ProduceRequest) -> Produce
         }
         responses.push(TopicProduceResponse {
             name: data.name,
+            topic_id: data.topic_id,
             partition_responses,
         });
     }

@@ -7,11 +7,14 @@
 //!   3 topic deleted     id
 //!   4 topic setting     id, text name, u8 present, [text value]
 //!   5 producer ids      u64 the first id that was not given out
+//!   6 broker setting    u8 for all brokers, text name, u8 present, [text value]
 //! id = 16 bytes; text = u32 length, UTF-8; numbers are big-endian
 //! ```
 
 use bytes::{Buf, BufMut};
 use uuid::Uuid;
+
+use crate::settings::Layer;
 
 /// One change of the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,11 @@ pub(crate) enum Change {
     },
     ProducerIds {
         next: u64,
+    },
+    BrokerSetting {
+        layer: Layer,
+        name: String,
+        value: Option<String>,
     },
 }
 
@@ -71,14 +79,17 @@ impl Change {
                 out.put_u8(4);
                 out.put_slice(id.as_bytes());
                 put_text(out, name);
-                out.put_u8(u8::from(value.is_some()));
-                if let Some(value) = value {
-                    put_text(out, value);
-                }
+                put_optional(out, value.as_deref());
             }
             Change::ProducerIds { next } => {
                 out.put_u8(5);
                 out.put_u64(*next);
+            }
+            Change::BrokerSetting { layer, name, value } => {
+                out.put_u8(6);
+                out.put_u8(u8::from(*layer == Layer::Everywhere));
+                put_text(out, name);
+                put_optional(out, value.as_deref());
             }
         }
     }
@@ -107,14 +118,19 @@ impl Change {
             3 => Change::TopicDeleted { id: take_id(bytes)? },
             4 => {
                 let (id, name) = (take_id(bytes)?, take_text(bytes)?);
-                let value = match bytes.try_get_u8().ok()? {
-                    0 => None,
-                    _ => Some(take_text(bytes)?),
-                };
+                let value = take_optional(bytes)?;
                 Change::TopicSetting { id, name, value }
             }
             5 => Change::ProducerIds {
                 next: bytes.try_get_u64().ok()?,
+            },
+            6 => Change::BrokerSetting {
+                layer: match bytes.try_get_u8().ok()? {
+                    0 => Layer::Here,
+                    _ => Layer::Everywhere,
+                },
+                name: take_text(bytes)?,
+                value: take_optional(bytes)?,
             },
             _ => return None,
         })
@@ -126,6 +142,20 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
         u32::try_from(text.len()).expect("names and values come from requests, which are shorter than 2^31"),
     );
     out.put_slice(text.as_bytes());
+}
+
+fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    out.put_u8(u8::from(text.is_some()));
+    if let Some(text) = text {
+        put_text(out, text);
+    }
+}
+
+fn take_optional(bytes: &mut &[u8]) -> Option<Option<String>> {
+    Some(match bytes.try_get_u8().ok()? {
+        0 => None,
+        _ => Some(take_text(bytes)?),
+    })
 }
 
 fn take_text(bytes: &mut &[u8]) -> Option<String> {

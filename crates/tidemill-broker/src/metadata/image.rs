@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 use super::Change;
-use crate::settings::TopicValues;
+use crate::settings::{TopicValues, Values};
 
 /// The metadata as it is after a number of changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(crate) struct Image {
     pub(crate) deleted: HashSet<Uuid>,
     /// The first producer id that was not given out.
     pub(crate) producer_id_next: u64,
+    /// The broker's own settings that were changed while it ran.
+    pub(crate) broker: Values,
 }
 
 /// What is known of one topic.
@@ -66,6 +68,11 @@ impl Image {
                         Some(value) => set(&mut topic.settings, name, setting, value),
                         None => drop(topic.settings.unset(setting)),
                     }
+                }
+            }
+            Change::BrokerSetting { layer, name, value } => {
+                if let Err(error) = self.broker.alter(*layer, name, value.as_deref()) {
+                    tracing::warn!(%error, "a setting in the metadata log is left out");
                 }
             }
             Change::ProducerIds { next } => self.producer_id_next = self.producer_id_next.max(*next),

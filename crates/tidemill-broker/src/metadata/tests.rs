@@ -2,6 +2,7 @@ use uuid::Uuid;
 
 use super::file::{Bad, Durability, MetadataFile, frame, replay};
 use super::*;
+use crate::settings::Layer;
 
 fn changes() -> Vec<Vec<Change>> {
     let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
@@ -33,6 +34,18 @@ fn changes() -> Vec<Vec<Change>> {
             value: None,
         }],
         vec![Change::ProducerIds { next: 1000 }],
+        vec![
+            Change::BrokerSetting {
+                layer: Layer::Everywhere,
+                name: "log.retention.ms".into(),
+                value: Some("7".into()),
+            },
+            Change::BrokerSetting {
+                layer: Layer::Here,
+                name: "log.retention.ms".into(),
+                value: None,
+            },
+        ],
         vec![Change::TopicDeleted { id: b }],
     ]
 }

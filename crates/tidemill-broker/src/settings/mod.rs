@@ -19,10 +19,11 @@ pub use listener::{Listener, ListenerError};
 pub use properties::{PropertiesError, parse_properties};
 pub use table::SETTINGS;
 pub use topic::TopicValues;
-pub use value::{SettingError, Values};
+pub use value::{Layer, SettingError, Values};
 
 use nearest::nearest;
-pub(crate) use topic::{Resolved, Source, is_list, resolve_all, setting_value};
+pub(crate) use topic::{Resolved, is_list, resolve_all, setting_value};
+pub(crate) use value::{Source, broker_is_list};
 
 /// Kafka's type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct Setting {
     pub choices: &'static [&'static str],
     /// Whether it does anything here.
     pub support: Support,
+    /// Whether the broker's value may change while it runs.
+    pub dynamic: bool,
     /// What it means, in a sentence.
     pub documentation: &'static str,
 }

@@ -39,9 +39,9 @@ pub const SETTINGS: &[Setting] = &[
     // The threads that compact.
     broker("log.cleaner.enable", Boolean, "true").doc("Whether compacted topics are compacted."),
     broker("log.cleaner.threads", Int, "1").range(1, 64).doc("How many logs are compacted at once."),
-    broker("log.cleaner.dedupe.buffer.size", Long, "134217728").range(1, i64::MAX).doc("What all compactions together may take to remember keys, 32 bytes each; a log with more keys is compacted in several passes."),
-    broker("log.cleaner.backoff.ms", Long, "15000").range(0, i64::MAX).doc("How long to wait before looking again when there is nothing to compact."),
-    broker("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157E308").range(1, i64::MAX).doc("What all compactions together may read and write a second."),
+    broker("log.cleaner.dedupe.buffer.size", Long, "134217728").range(1, i64::MAX).dynamic().doc("What all compactions together may take to remember keys, 32 bytes each; a log with more keys is compacted in several passes."),
+    broker("log.cleaner.backoff.ms", Long, "15000").range(0, i64::MAX).dynamic().doc("How long to wait before looking again when there is nothing to compact."),
+    broker("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157E308").range(1, i64::MAX).dynamic().doc("What all compactions together may read and write a second."),
 
     // Settings of topics, with the broker's default for each.
     both("cleanup.policy", "log.cleanup.policy", List, "delete").one_of(&["delete", "compact"]).doc("What happens to old segments: `delete` them, `compact` them by key, or both."),
@@ -84,12 +84,12 @@ pub const SETTINGS: &[Setting] = &[
 
     // Requests and connections.
     broker("socket.request.max.bytes", Int, "104857600").range(1, INT_MAX).doc("The largest request that is read; a larger one closes its connection."),
-    broker("max.connections", Int, "2147483647").range(0, INT_MAX).doc("How many connections may be open at once."),
+    broker("max.connections", Int, "2147483647").range(0, INT_MAX).dynamic().doc("How many connections may be open at once."),
     broker("connections.max.idle.ms", Long, "600000").range(-1, i64::MAX).doc("How long a connection may be idle before it is closed; -1 is for ever."),
     broker("fetch.max.bytes", Int, "57671680").range(1024, INT_MAX).doc("The most a Fetch answers, whatever it asks for."),
     broker("max.incremental.fetch.session.cache.slots", Int, "1000").range(0, INT_MAX).doc("How many incremental fetch sessions are kept."),
     broker("max.request.partition.size.limit", Int, "2000").range(1, INT_MAX).doc("How many partitions one DescribeTopicPartitions answers."),
-    broker("producer.id.expiration.ms", Int, "86400000").range(1, INT_MAX).doc("How long after its last record a partition forgets a producer id."),
+    broker("producer.id.expiration.ms", Int, "86400000").range(1, INT_MAX).dynamic().doc("How long after its last record a partition forgets a producer id."),
 
     // Groups.
     broker("group.initial.rebalance.delay.ms", Int, "3000").range(0, INT_MAX).doc("How long an empty group waits for more members before its first rebalance."),
@@ -188,6 +188,7 @@ const fn row(
         range: None,
         choices: &[],
         support: Support::Effective,
+        dynamic: false,
         documentation: "",
     }
 }
@@ -201,7 +202,7 @@ const fn topic(name: &'static str, kind: Kind, default: &'static str) -> Setting
 }
 
 const fn both(topic: &'static str, broker: &'static str, kind: Kind, default: &'static str) -> Setting {
-    row(Some(broker), Some(topic), kind, Some(default))
+    row(Some(broker), Some(topic), kind, Some(default)).dynamic()
 }
 
 const fn coarser(topic: &'static str, broker: &'static str, kind: Kind, unit_ms: i64) -> Setting {
@@ -224,6 +225,11 @@ impl Setting {
 
     const fn one_of(mut self, choices: &'static [&'static str]) -> Setting {
         self.choices = choices;
+        self
+    }
+
+    const fn dynamic(mut self) -> Setting {
+        self.dynamic = true;
         self
     }
 

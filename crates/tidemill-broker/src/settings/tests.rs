@@ -1,4 +1,5 @@
-use super::topic::{Source, resolve_all, setting_value};
+use super::topic::{resolve_all, setting_value};
+use super::value::Source;
 use super::*;
 use crate::BrokerConfig;
 

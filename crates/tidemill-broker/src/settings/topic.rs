@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::value::Source;
 use super::{SETTINGS, Setting, SettingError, Values, nearest, value};
 
 /// What was set for one topic; everything in it is known and valid.
@@ -42,14 +43,6 @@ impl TopicValues {
     }
 }
 
-/// Where a setting's value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Topic,
-    Broker,
-    Default,
-}
-
 /// One setting of a topic with the value that holds and those it hides, as DescribeConfigs tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resolved {
@@ -76,10 +69,9 @@ pub(crate) fn resolve(row: &'static Setting, topic: &TopicValues, broker: &Value
     }
     // Rows of one topic name stand finest first, so the finest unit that was set wins.
     for same in SETTINGS.iter().filter(|same| same.topic == Some(name)) {
-        if let Some((broker_name, text)) = same.broker.and_then(|n| broker.explicit(n).map(|text| (n, text)))
-        {
-            synonyms.push((broker_name, scaled(text, same.unit), Source::Broker));
-        }
+        let Some(broker_name) = same.broker else { continue };
+        let layers = broker.layers(broker_name);
+        synonyms.extend(layers.map(|(source, text)| (broker_name, scaled(text, same.unit), source)));
     }
     let default = row.default.unwrap_or("").to_string();
     synonyms.push((row.broker.unwrap_or(name), default, Source::Default));

@@ -152,6 +152,7 @@ pub(crate) fn produce_request(topic: &str, partition: i32, records: Bytes, acks:
     let topic = TopicProduceData {
         name: topic.into(),
         partition_data: vec![data],
+        ..Default::default()
     };
     ProduceRequest {
         acks,

@@ -131,6 +131,7 @@ codecs! {
     CreatePartitions create_partitions CreatePartitionsRequest CreatePartitionsResponse,
     DeleteGroups delete_groups DeleteGroupsRequest DeleteGroupsResponse,
     IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+    ListPartitionReassignments list_partition_reassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse,
     OffsetDelete offset_delete OffsetDeleteRequest OffsetDeleteResponse,
     DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse,
     DescribeProducers describe_producers DescribeProducersRequest DescribeProducersResponse,
