@@ -233,9 +233,9 @@ impl Connection {
             .map_err(|error| self.broken(R::KEY, error))
     }
 
-    /// Sends a request to which no answer comes.
-    pub(crate) fn tell<R: Request>(&self, request: &R) -> Result<(), CallError> {
-        let version = self.versions.pick::<R>(i16::MAX)?;
+    /// Sends a request to which no answer comes, in the newest common version up to `version_max`.
+    pub(crate) fn tell<R: Request>(&self, request: &R, version_max: i16) -> Result<(), CallError> {
+        let version = self.versions.pick::<R>(version_max)?;
         let mut pipeline = self
             .shared
             .pipeline

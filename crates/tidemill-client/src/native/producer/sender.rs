@@ -23,6 +23,8 @@ use crate::native::connection::{Address, CallError, Connection, Lane};
 use crate::native::coordinator::Coordinator;
 use crate::native::settings::{Acks, ProducerSettings};
 
+/// The highest version of Produce that calls topics by their names.
+const NAMED_VERSION_MAX: i16 = 12;
 /// The highest version of Produce that leaves enrolling partitions to the producer.
 const ENROLLED_VERSION_MAX: i16 = 11;
 /// An earlier transaction of the same producer ends soon.
@@ -394,14 +396,14 @@ impl Line {
                 }
             };
             if self.settings.acks == Acks::None {
-                let told = connection.tell(&request).map(|()| None);
+                let told = connection.tell(&request, NAMED_VERSION_MAX).map(|()| None);
                 self.report(node, aboard, &told.map_err(|e| e.to_string()));
                 continue;
             }
             // Newer versions enrol partitions by themselves, which a coordinator of before KIP-890 would not know.
             let version_max = match &self.transactional {
                 Some(transactional) if !transactional.is_implicit => ENROLLED_VERSION_MAX,
-                _ => i16::MAX,
+                _ => NAMED_VERSION_MAX,
             };
             match connection.start(&request, version_max) {
                 Ok(answer) => {
@@ -444,6 +446,7 @@ impl Line {
                 None => topic_data.push(TopicProduceData {
                     name: flight.topic.clone(),
                     partition_data: vec![data],
+                    ..Default::default()
                 }),
             }
             aboard.push(Aboard {
