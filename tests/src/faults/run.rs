@@ -207,7 +207,7 @@ impl OutputReader {
 
     /// Reads until the totals account for so many records.
     async fn read_totals_until(&mut self, counted: u64, instances: &mut [Instance]) -> Result<()> {
-        while self.verdict.counted() < counted {
+        while self.verdict.counted(counted) < counted {
             self.read_one(instances).await?;
         }
         Ok(())
@@ -218,9 +218,9 @@ impl OutputReader {
             instance.check_alive()?;
         }
         let Ok(next) = tokio::time::timeout(SILENCE_MAX, self.consumer.next()).await else {
-            let (copies, counted) = (self.verdict.copies.len(), self.verdict.counted());
+            let copies = self.verdict.copies.len();
             let logs: BTreeMap<_, _> = instances.iter().map(|i| (i.log.clone(), tail(&i.log))).collect();
-            bail!("nothing came for {SILENCE_MAX:?}: {copies} copied, {counted} counted; {logs:#?}");
+            bail!("nothing came for {SILENCE_MAX:?}: {copies} copied; {logs:#?}");
         };
         let record = next.context("the reader ended")??;
         if *record.partition.topic == *self.names.copies().name() {
