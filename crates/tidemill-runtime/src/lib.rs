@@ -41,7 +41,7 @@ pub use config::{Config, ConfigError};
 pub use error::{QueryError, RunError, StartError};
 pub use failure::{Failure, FailureHandler, Response};
 pub use query::Store;
-pub use restore::{RestoreListener, RestoreProgress};
+pub use restore::{RestoreListener, RestoreProgress, RestoreStage};
 pub use running::{Running, StoreQuery};
 pub use start::{Launch, Start};
 pub use state::{State, StateListener};

@@ -68,6 +68,13 @@ impl LiveTask {
         }
     }
 
+    /// Notes that the changelog is read from here again.
+    pub(crate) fn restart_at(&mut self, topic: &str, offset: i64) {
+        if let Some(changelog) = self.changelogs.iter_mut().find(|c| c.topic == topic) {
+            changelog.next_offset = offset;
+        }
+    }
+
     /// Counts changelog records that were written.
     pub(crate) fn count_sent(&mut self, changelog: &Outputs) {
         for record in changelog.iter() {

@@ -12,6 +12,7 @@ use tidemill_data::Timestamp;
 
 use crate::error::RunError;
 use crate::failure::{Failure, FailureHandler, Response};
+use crate::restore::Restoring;
 use crate::state::{State, StateBoard, ThreadPhase};
 use crate::worker::{Command, Instance, Post, Turn, Worker};
 
@@ -225,7 +226,12 @@ impl Pool {
         };
         let name = post.name.clone();
         let judge = |error| self.judge(number, error);
-        let worker = Worker::new(self.instance.clone(), post, member, commands, now());
+        let (transport, listener) = (
+            self.instance.transport.clone(),
+            self.instance.restore_listener.clone(),
+        );
+        let restorer = Restoring::aside(transport, format!("{name}-restore"), listener, member.wake());
+        let worker = Worker::new(self.instance.clone(), post, member, commands, restorer, now());
         let mut worker = worker.map_err(judge)?;
         loop {
             *turns = turns.saturating_add(1);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::error::QueryError;
 use crate::live_task::LiveTask;
-use crate::restore::Restorer;
+use crate::restore::Restoring;
 use crate::running::Shared;
 use crate::state::State;
 
@@ -36,21 +36,20 @@ pub(crate) enum Ask {
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
 impl Query {
-    pub(crate) fn answer(self, tasks: &mut BTreeMap<TaskId, LiveTask>, restorer: &Restorer) {
+    pub(crate) fn answer(self, tasks: &mut BTreeMap<TaskId, LiveTask>, restorer: &Restoring) {
         let mut rows = Vec::new();
         let mut outcome = Ok(());
-        for (id, live) in tasks {
+        if restorer.holds(&self.store) {
+            outcome = Err(QueryError::NotReady {
+                name: self.store.to_string(),
+                state: State::Rebalancing,
+            });
+        }
+        for live in tasks.values_mut() {
             let stores = live.task.stores();
             let Some(store) = stores.find(&self.store) else {
                 continue;
             };
-            if restorer.is_restoring(*id) {
-                outcome = Err(QueryError::NotReady {
-                    name: self.store.to_string(),
-                    state: State::Rebalancing,
-                });
-                continue;
-            }
             if let Err(error) = read(stores, store, self.kind, &self.ask, &mut rows) {
                 outcome = Err(QueryError::Store {
                     name: self.store.to_string(),

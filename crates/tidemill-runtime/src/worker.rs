@@ -36,14 +36,12 @@ use crate::live_task::LiveTask;
 use crate::plan::Plan;
 use crate::producer::{Guarantee, Producer, Setback};
 use crate::query::Query;
-use crate::restore::{RestoreListener, Restorer};
+use crate::restore::{RestoreListener, Restoring};
 use crate::sender::Sender;
 use crate::state::ThreadPhase;
 
 /// Records taken from the client in one turn: enough to spread the cost of a turn, few enough to commit on time.
 const POLL_RECORDS_MAX: usize = 10_000;
-/// How long a turn waits for changelog records.
-const RESTORE_WAIT: Duration = Duration::from_millis(20);
 /// Times in a row that work may be thrown away and begun again, before the thread gives up. The pauses between them
 /// double up to [`PAUSE_MAX`], so together they outlast the time in which a group gives up on a silent member.
 const SETBACKS_MAX: u32 = 20;
@@ -113,10 +111,11 @@ pub(crate) struct Worker {
     sender: Sender,
     commands: Receiver<Command>,
     tasks: BTreeMap<TaskId, LiveTask>,
-    restorer: Restorer,
+    restorer: Restoring,
     standing: Standing,
     last_commit: Timestamp,
     last_purge: Timestamp,
+    last_catch_up: Timestamp,
     commit_failures: u32,
     setbacks: u32,
     events: Vec<Event>,
@@ -133,13 +132,14 @@ impl Worker {
         post: Post,
         member: Box<dyn Member>,
         commands: Receiver<Command>,
+        restorer: Restoring,
         now: Timestamp,
     ) -> Result<Self, RunError> {
         let guarantee = instance.guarantee(post.number);
         let producer = Producer::new(&instance.transport, &producer_name(&post), &guarantee)?;
         Ok(Self {
             sender: Sender::new(instance.transport.clone(), producer),
-            restorer: Restorer::new(instance.restore_listener.clone()),
+            restorer,
             instance,
             post,
             guarantee,
@@ -150,6 +150,7 @@ impl Worker {
             standing: Standing::Unassigned,
             last_commit: now,
             last_purge: now,
+            last_catch_up: now,
             commit_failures: 0,
             setbacks: 0,
             events: Vec::new(),
@@ -175,7 +176,7 @@ impl Worker {
     fn work(&mut self, now: Timestamp, wait: Duration) -> Result<(), Setback> {
         let wait = match &self.standing {
             Standing::Awaiting { .. } => wait.min(PAUSE_MIN),
-            _ if !self.restorer.is_idle() => Duration::ZERO,
+            _ if self.restorer.needs_turns() => Duration::ZERO,
             _ => wait.min(self.until_due(now)),
         };
         let mut events = std::mem::take(&mut self.events);
@@ -185,7 +186,8 @@ impl Worker {
         }
         self.events = events;
         self.take_up_when_stable(now)?;
-        self.restore(now)?;
+        let restored = self.restorer.completed(now)?;
+        self.begin(restored);
         if let Standing::Holding(_) = self.standing {
             self.poll_calls(now)?;
             if self.draining || self.instance.paused.load(Ordering::Relaxed) {
@@ -264,15 +266,6 @@ impl Worker {
             Some(task) => task.enqueue(&partition, records),
             None => Ok(()),
         }
-    }
-
-    fn restore(&mut self, now: Timestamp) -> Result<(), RunError> {
-        if self.restorer.is_idle() {
-            return Ok(());
-        }
-        self.restorer.step(RESTORE_WAIT, now, &mut self.tasks)?;
-        self.resume_restored();
-        Ok(())
     }
 
     /// Throws away all work since the last commit, and begins again there. Stores stand at the last commit by

@@ -16,7 +16,7 @@ use super::{Instance, Worker};
 use crate::config::Reset;
 use crate::error::RunError;
 use crate::live_task::{Input, LiveTask, task_error};
-use crate::restore::Extent;
+use crate::restore::{Extent, Unrestored};
 
 /// How long commits may wait to be written to the database: so much more is restored after a crash.
 const HELD_MAX: Duration = Duration::from_secs(1);
@@ -70,20 +70,29 @@ impl Worker {
         now: Timestamp,
     ) -> Result<(), RunError> {
         self.last_commit = now;
+        let mut tasks = Vec::new();
         for (id, inputs) in self.needed(&partitions)? {
-            let task = self.open(id, inputs, now)?;
-            self.tasks.insert(id, task);
+            tasks.push(self.open(id, inputs, now)?);
         }
-        let (name, tasks) = (&self.post.name, self.tasks.len());
-        tracing::info!("{name}: {tasks} tasks of {} partitions", partitions.len());
-        self.resume_clocks(&partitions, committed);
+        let name = &self.post.name;
+        tracing::info!("{name}: {} tasks of {} partitions", tasks.len(), partitions.len());
+        for task in &mut tasks {
+            resume_clocks(&mut task.live, &partitions, committed);
+        }
         let from = self.starts(&partitions, committed)?;
         self.member.accept(&from)?;
         self.standing = Standing::Holding(partitions);
-        let name = format!("{}-restore", self.post.name);
-        self.restorer.begin(&*self.instance.transport, &name)?;
-        self.resume_restored();
+        let ready = self.restorer.add(tasks, now)?;
+        self.begin(ready);
         Ok(())
+    }
+
+    /// Lets complete tasks work.
+    pub(super) fn begin(&mut self, complete: Vec<LiveTask>) {
+        for mut live in complete {
+            resume(&mut *self.member, &mut live.inputs, |_| true);
+            self.tasks.insert(live.id(), live);
+        }
     }
 
     /// The tasks that read the partitions, each with all of its inputs.
@@ -128,7 +137,7 @@ impl Worker {
         id: TaskId,
         inputs: Vec<TopicPartition>,
         now: Timestamp,
-    ) -> Result<LiveTask, RunError> {
+    ) -> Result<Unrestored, RunError> {
         let Instance {
             topology,
             plan,
@@ -169,6 +178,7 @@ impl Worker {
         } else {
             extents(&**transport, &at)?
         };
+        let mut with_extents = Vec::new();
         for (changelog, (start, end)) in changelogs.iter().zip(extents) {
             let topic_id = TopicId(plan.topic_ids.get(&changelog.topic).copied().unwrap_or_default());
             let extent = Extent { topic_id, start, end };
@@ -177,22 +187,13 @@ impl Worker {
                 topic_id,
                 changelog.position.map_or(start, |p| p.next_offset.min(end)),
             );
-            self.restorer
-                .add(&mut live.task, changelog, extent, now, config.delete_retention)?;
+            with_extents.push((changelog.clone(), extent));
         }
-        Ok(live)
-    }
-
-    /// Stream times go on from where the last commit left them, so that what was late stays late.
-    fn resume_clocks(&mut self, partitions: &[TopicPartition], committed: &[Option<Committed>]) {
-        for (partition, committed) in partitions.iter().zip(committed) {
-            let (Some(committed), Some(live)) = (committed, self.task_of(partition)) else {
-                continue;
-            };
-            if !committed.metadata.is_empty() && !live.task.resume(&committed.metadata) {
-                tracing::warn!("{partition}: the committed offset's metadata is not this program's");
-            }
-        }
+        Ok(Unrestored {
+            live,
+            changelogs: with_extents,
+            delete_retention: config.delete_retention,
+        })
     }
 
     fn starts(
@@ -215,12 +216,17 @@ impl Worker {
         };
         partitions.iter().zip(committed).map(start).collect()
     }
+}
 
-    pub(super) fn resume_restored(&mut self) {
-        for (id, task) in &mut self.tasks {
-            if !self.restorer.is_restoring(*id) {
-                resume(&mut *self.member, &mut task.inputs, |_| true);
-            }
+/// Stream times go on from where the last commit left them, so that what was late stays late.
+fn resume_clocks(live: &mut LiveTask, partitions: &[TopicPartition], committed: &[Option<Committed>]) {
+    for (partition, committed) in partitions.iter().zip(committed) {
+        let reads = live.inputs.iter().any(|input| input.partition == *partition);
+        let Some(committed) = committed.as_ref().filter(|_| reads) else {
+            continue;
+        };
+        if !committed.metadata.is_empty() && !live.task.resume(&committed.metadata) {
+            tracing::warn!("{partition}: the committed offset's metadata is not this program's");
         }
     }
 }

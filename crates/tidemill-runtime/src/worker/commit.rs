@@ -26,6 +26,9 @@ const COMMIT_FAILURES_MAX: u32 = 20;
 const SETTLED_LOOKS_MAX: u32 = 40;
 const SETTLED_PAUSE: Duration = Duration::from_millis(5);
 
+/// How often positions in changelogs are corrected by asking.
+const CATCH_UP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What a commit covers.
 #[derive(Default)]
 struct Covered {
@@ -69,6 +72,7 @@ impl Worker {
             }
         }
         (self.commit_failures, self.setbacks) = (0, 0);
+        self.catch_up_positions(now);
         for id in &covered.tasks {
             if let Some(live) = self.tasks.get_mut(id) {
                 let positions = live.positions(now);
@@ -167,11 +171,7 @@ impl Worker {
         if matches!(self.sender.producer, Producer::Plain(_)) {
             return;
         }
-        let restored = self
-            .tasks
-            .iter_mut()
-            .filter(|(id, _)| !self.restorer.is_restoring(**id));
-        for (id, live) in restored {
+        for (id, live) in &mut self.tasks {
             let at = live.changelog_partitions();
             if at.is_empty() {
                 continue;
@@ -185,6 +185,23 @@ impl Worker {
             let positions = live.positions(now);
             if let Err(error) = live.task.committed(&positions) {
                 tracing::warn!("task {id}: {error}; the next start restores the last records again");
+            }
+        }
+    }
+
+    /// Once in a while, adds the ends of transactions to what was counted of changelogs, so that a crash after days of
+    /// work restores no more than one after a minute. What is stable after a commit of ours is in our stores or void.
+    fn catch_up_positions(&mut self, now: Timestamp) {
+        let exactly_once = matches!(self.sender.producer, Producer::Transactional(_));
+        if !exactly_once || now < self.last_catch_up.saturating_add(CATCH_UP_INTERVAL) {
+            return;
+        }
+        self.last_catch_up = now;
+        for live in self.tasks.values_mut() {
+            let at = live.changelog_partitions();
+            let ends = self.instance.transport.end_offsets(&at).unwrap_or_default();
+            for (partition, end) in at.iter().zip(ends) {
+                live.sent_to(&partition.topic, end);
             }
         }
     }

@@ -17,9 +17,6 @@ impl Worker {
     pub(super) fn process(&mut self, now: Timestamp) -> Result<(), Setback> {
         let mut full = false;
         for (id, live) in &mut self.tasks {
-            if self.restorer.is_restoring(*id) {
-                continue;
-            }
             let mut run = Run {
                 instance: &self.instance,
                 sender: &mut self.sender,

@@ -17,7 +17,7 @@ use crate::control::Control;
 use crate::databases::Databases;
 use crate::error::RunError;
 use crate::plan::{Missing, prepare};
-use crate::restore::RestoreProgress;
+use crate::restore::{RestoreProgress, RestoreStage, Restoring};
 use crate::state::ThreadPhase;
 use crate::state_dir::StateDir;
 
@@ -132,13 +132,16 @@ impl World {
             paused: AtomicBool::new(false),
             restore_listener,
         };
+        let instance = Arc::new(instance);
+        let listener = instance.restore_listener.clone();
+        let restorer = Restoring::between(instance.transport.clone(), format!("{name}-restore"), listener);
         let (commands, receiver) = channel();
         let post = Post {
             name: name.into(),
             number: 1,
         };
         let now = Timestamp::from_millis(self.now);
-        let worker = Worker::new(Arc::new(instance), post, member, receiver, now).unwrap();
+        let worker = Worker::new(instance, post, member, receiver, restorer, now).unwrap();
         Node {
             worker,
             commands,
@@ -210,7 +213,9 @@ impl Node {
     /// How many changelog records it has read so far.
     fn restored_records(&self) -> u64 {
         let restored = self.restored.lock().unwrap();
-        let complete = restored.iter().filter(|progress| progress.is_complete());
+        let complete = restored
+            .iter()
+            .filter(|progress| progress.stage == RestoreStage::Completed);
         complete.map(|progress| progress.records).sum()
     }
 
