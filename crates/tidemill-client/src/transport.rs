@@ -195,6 +195,12 @@ pub trait Member: Send {
     /// Commits the offsets of the next records to read.
     fn commit(&mut self, offsets: &[(TopicPartition, Committed)]) -> Result<(), CommitError>;
 
+    /// The offset after the last record of a partition, as this member last heard, without asking. `None`: it has not
+    /// heard.
+    fn known_end(&self, _partition: &TopicPartition) -> Option<i64> {
+        None
+    }
+
     /// What this member is to its group, for [`TransactionalWriter::send_offsets`].
     fn group_metadata(&self) -> GroupMetadata;
 

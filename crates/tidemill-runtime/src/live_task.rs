@@ -1,5 +1,7 @@
 //! A task at work in a worker: its inputs, what of them it has seen the end of, and its changelogs' positions.
 
+use std::collections::BTreeMap;
+
 use tidemill_client::{Record, TopicPartition};
 use tidemill_data::Timestamp;
 use tidemill_store::{ChangelogPosition, TopicId};
@@ -18,6 +20,8 @@ pub(crate) struct Input {
     // Everything there was when last heard has been handed to the task.
     pub(crate) caught_up: bool,
     pub(crate) paused: bool,
+    // The offset after the last record handed to the task.
+    received: Option<i64>,
 }
 
 struct Changelog {
@@ -34,6 +38,7 @@ impl LiveTask {
             partition,
             caught_up: false,
             paused: true,
+            received: None,
         };
         Self {
             task,
@@ -106,6 +111,7 @@ impl LiveTask {
     ) -> Result<(), RunError> {
         if let Some(input) = self.inputs.iter_mut().find(|input| input.partition == *partition) {
             input.caught_up = false;
+            input.received = records.last().map(|last| last.offset + 1).or(input.received);
         }
         let id = self.id();
         self.task
@@ -117,6 +123,17 @@ impl LiveTask {
         if let Some(input) = self.inputs.iter_mut().find(|input| input.partition == *partition) {
             input.caught_up = true;
         }
+    }
+
+    /// How far it is behind the end, by input, where both are known.
+    pub(crate) fn lag(&self, end: impl Fn(&TopicPartition) -> Option<i64>) -> BTreeMap<String, i64> {
+        let lag = |input: &Input| {
+            let end = end(&input.partition)?;
+            let waiting = self.task.buffered_of(&input.partition.topic);
+            let processed = input.received? - i64::try_from(waiting).unwrap_or(i64::MAX);
+            Some((input.partition.to_string(), (end - processed).max(0)))
+        };
+        self.inputs.iter().filter_map(lag).collect()
     }
 
     /// How many records may be processed before one input has none left while the cluster may have earlier ones. 0:

@@ -85,6 +85,11 @@ impl Pool {
         format!("{}-{number}", self.subscription.client)
     }
 
+    /// The `client.id` that those of the threads begin with.
+    pub(crate) fn client(&self) -> &str {
+        &self.subscription.client
+    }
+
     /// The names of the threads, in order.
     pub(crate) fn names(&self) -> Vec<String> {
         self.threads()
@@ -158,6 +163,7 @@ impl Pool {
         }
         self.threads().seats.remove(&number);
         self.board.thread_left(number);
+        self.instance.metrics.forget(number);
         Some(self.name(number))
     }
 
@@ -255,6 +261,7 @@ impl Pool {
     fn judge(&self, number: usize, error: RunError) -> (Failure, Response) {
         let thread = self.name(number);
         tracing::error!("{thread}: {error}");
+        self.instance.metrics.thread_failed();
         let ordered = matches!(error, RunError::ApplicationShutdown { .. });
         let failure = Failure { thread, error };
         let response = match &self.handler {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tidemill_data::StoreName;
 use tidemill_store::StoreKind;
 use tidemill_streams::Topology;
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::embedded::EmbeddedBroker;
 use crate::error::{QueryError, RunError};
+use crate::metrics::{Exposition, Snapshot};
 use crate::pool::Pool;
 use crate::query::{Query, Row, Store};
 use crate::state::{State, StateBoard};
@@ -79,6 +81,40 @@ impl Running {
     /// The cluster's address: as configured, or that of the broker in this process.
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// What it is doing, in numbers: rates, lags, tasks, and how far restoring is. As fresh as a quarter of a second.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.pool.instance().metrics.snapshot(self.state())
+    }
+
+    /// Adds its metrics to a registry of yours, by Kafka Streams' names.
+    ///
+    /// ```
+    /// use prometheus_client::{encoding::text::encode, registry::Registry};
+    ///
+    /// # fn scrape(running: &tidemill_runtime::Running) -> Result<String, std::fmt::Error> {
+    /// let mut registry = Registry::default();
+    /// running.register_metrics(&mut registry);
+    /// let mut text = String::new();
+    /// encode(&mut text, &registry)?;
+    /// # Ok(text) }
+    /// ```
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        let pool = &self.shared.pool;
+        let client = pool.client().to_owned();
+        let exposition = Exposition::new(&pool.instance().metrics, &self.shared.board, client);
+        registry.register_collector(Box::new(exposition));
+    }
+
+    /// Its metrics as Prometheus reads them, from a registry of its own.
+    pub fn metrics(&self) -> String {
+        let mut registry = Registry::default();
+        self.register_metrics(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry)
+            .expect("text can be added to a string");
+        text
     }
 
     /// The names of its threads, as in the logs.

@@ -14,6 +14,7 @@ use crate::databases::Databases;
 use crate::embedded::EmbeddedBroker;
 use crate::error::StartError;
 use crate::failure::{Failure, FailureHandler, Response};
+use crate::metrics::Metrics;
 use crate::plan::{Missing, prepare};
 use crate::pool::Pool;
 use crate::restore::{RestoreListener, RestoreProgress};
@@ -102,7 +103,8 @@ impl Launch {
             .clone()
             .unwrap_or_else(|| topology.app().to_owned());
         let cluster = Cluster::reach(&self.config, self.transport).await?;
-        let restore_listener = self.listeners.restore.clone();
+        let metrics = Arc::<Metrics>::default();
+        let restore_listener = Some(recording(&metrics, self.listeners.restore.clone()));
         let prepared = {
             let (transport, topology, config) =
                 (cluster.transport.clone(), topology.clone(), self.config.clone());
@@ -122,12 +124,24 @@ impl Launch {
                     control,
                     paused: AtomicBool::new(false),
                     restore_listener,
+                    metrics,
                 })
             })
             .await?
         };
         launch(Arc::new(prepared), cluster, self.listeners)
     }
+}
+
+/// A listener that notes how far restoring is, before it tells the owner's.
+fn recording(metrics: &Arc<Metrics>, owner: Option<RestoreListener>) -> RestoreListener {
+    let metrics = metrics.clone();
+    Arc::new(move |progress| {
+        metrics.restored(progress);
+        if let Some(owner) = &owner {
+            owner(progress);
+        }
+    })
 }
 
 /// Refuses a program that would lose or misread the state of the one that ran before it.

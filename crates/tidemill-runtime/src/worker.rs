@@ -33,6 +33,7 @@ use crate::control::Control;
 use crate::databases::Databases;
 use crate::error::RunError;
 use crate::live_task::LiveTask;
+use crate::metrics::{Desk, Metrics, Recorder};
 use crate::plan::Plan;
 use crate::producer::{Guarantee, Producer, Setback};
 use crate::query::Query;
@@ -59,6 +60,7 @@ pub(crate) struct Instance {
     /// Nothing is processed while this is set.
     pub(crate) paused: AtomicBool,
     pub(crate) restore_listener: Option<RestoreListener>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Instance {
@@ -124,6 +126,7 @@ pub(crate) struct Worker {
     draining: bool,
     // Wakes this worker when a call can go on.
     waker: Waker,
+    recorder: Recorder,
 }
 
 impl Worker {
@@ -138,6 +141,13 @@ impl Worker {
         let guarantee = instance.guarantee(post.number);
         let producer = Producer::new(&instance.transport, &producer_name(&post), &guarantee)?;
         Ok(Self {
+            recorder: Recorder::new(
+                Desk {
+                    metrics: instance.metrics.clone(),
+                    thread: post.number,
+                },
+                &post.name,
+            ),
             sender: Sender::new(instance.transport.clone(), producer),
             restorer,
             instance,
@@ -181,6 +191,7 @@ impl Worker {
         };
         let mut events = std::mem::take(&mut self.events);
         self.member.poll(POLL_RECORDS_MAX, wait, &mut events)?;
+        self.recorder.polled();
         for event in events.drain(..) {
             self.handle(event, now)?;
         }
@@ -200,6 +211,7 @@ impl Worker {
                 self.commit(now)?;
             }
         }
+        self.recorder.publish(&self.tasks, &*self.member, now);
         Ok(())
     }
 
@@ -272,6 +284,7 @@ impl Worker {
     /// themselves: nothing reaches them before.
     fn start_over(&mut self, error: TransactionError, now: Timestamp) -> Result<(), RunError> {
         self.setbacks += 1;
+        self.recorder.set_back();
         if self.setbacks > SETBACKS_MAX {
             return Err(error.into());
         }
@@ -280,8 +293,7 @@ impl Worker {
             TransactionError::Abortable(_) => self.void()?,
             _ => self.renew_producer()?,
         }
-        self.restorer.clear();
-        self.tasks.clear();
+        self.close_tasks();
         if let Standing::Holding(partitions) | Standing::Fenced(partitions) = &self.standing {
             let pause = PAUSE_MIN
                 .saturating_mul(1 << (self.setbacks - 1).min(16))
@@ -322,18 +334,22 @@ impl Worker {
         self.let_go()
     }
 
+    fn close_tasks(&mut self) {
+        self.restorer.clear();
+        self.recorder.closed(self.tasks.len());
+        self.tasks.clear();
+    }
+
     /// Closes all tasks as they are. What was not committed is done again by whoever has the partitions next.
     fn let_go(&mut self) -> Result<(), RunError> {
-        self.restorer.clear();
-        self.tasks.clear();
+        self.close_tasks();
         self.standing = Standing::Unassigned;
         Ok(self.member.release()?)
     }
 
     fn stop(&mut self, now: Timestamp) -> Result<(), RunError> {
         self.commit_last(now)?;
-        self.restorer.clear();
-        self.tasks.clear();
+        self.close_tasks();
         Ok(())
     }
 
@@ -341,8 +357,7 @@ impl Worker {
     /// leaves no trace.
     pub(crate) fn leave(mut self) -> Result<(), RunError> {
         let voided = self.void();
-        self.restorer.clear();
-        self.tasks.clear();
+        self.close_tasks();
         self.member.leave()?;
         voided
     }

@@ -263,3 +263,56 @@ async fn a_program_that_would_lose_state_is_refused_until_that_is_accepted() {
         .await
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_and_prometheus_tell_what_was_processed() {
+    let (mut world, state) = (World::new(), dir());
+    let app = counting(|_| {});
+    let launch = app.launch(config(state.path())).transport(world.cluster.clone());
+    let running = launch.start().await.unwrap();
+    world.click("a");
+    world.counted(&[&running]).await;
+    let snapshot = loop {
+        let snapshot = running.snapshot();
+        let published = |thread: &tidemill_runtime::ThreadSnapshot| {
+            thread.processed == 20
+                && thread
+                    .tasks
+                    .iter()
+                    .flat_map(|task| task.lag.values())
+                    .sum::<i64>()
+                    == 0
+        };
+        if snapshot.threads.iter().any(published) {
+            break snapshot;
+        }
+        running.store(&COUNTS).all().await.unwrap();
+    };
+    let thread = &snapshot.threads[0];
+    assert_eq!(
+        (thread.tasks.len(), thread.tasks_created, thread.tasks_closed),
+        (4, 4, 0)
+    );
+    let source: u64 = thread
+        .tasks
+        .iter()
+        .flat_map(|task| &task.nodes)
+        .filter(|node| node.name.starts_with("KSTREAM-SOURCE"))
+        .map(|node| node.processed)
+        .sum();
+    assert_eq!(source, 20);
+    assert!(thread.tasks.iter().all(|task| task.lag.len() <= 1));
+    let text = running.metrics();
+    for expected in [
+        "# TYPE kafka_streams_stream_thread_metrics_process counter",
+        "kafka_streams_stream_thread_metrics_process_total{",
+        "state=\"RUNNING\"} 1.0",
+        "kafka_streams_stream_processor_node_metrics_process_total{",
+        "processor_node_id=\"KSTREAM-SOURCE-0000000000\"",
+        "topic_partition=\"clicks-0\"",
+        "# EOF",
+    ] {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+    running.stop().await.unwrap();
+}

@@ -42,6 +42,8 @@ pub(crate) struct Context {
     /// Grows when state goes back to the last commit, so that what operators keep of it beside stores is made anew.
     pub(crate) epoch: u64,
     pub(crate) dropped: u64,
+    // By the position of a node: how many records reached it. Only nodes that read a topic or run user code count.
+    pub(crate) reached: Vec<u64>,
     /// Failures that a policy other than `Fail` dealt with.
     pub(crate) failures: Vec<Failure>,
     // Buffers that are taken, used and put back, so that no lookup allocates.
@@ -99,6 +101,14 @@ impl Context {
         self.clocks.set_waiting(clock, from);
     }
 
+    /// Counts a record that reached a node.
+    #[inline]
+    pub(crate) fn reach(&mut self, node: NodeId) {
+        if let Some(count) = self.reached.get_mut(node.0) {
+            *count += 1;
+        }
+    }
+
     pub(crate) fn drop_record(&mut self) {
         self.dropped += 1;
     }
@@ -110,6 +120,7 @@ impl Context {
         node: NodeId,
         call: impl FnOnce() -> R,
     ) -> Result<Option<R>, crate::failure::Halt> {
+        self.reach(node);
         match guard(call) {
             Ok(result) => Ok(Some(result)),
             Err(panic) => self.failed(node, Step::Process, panic).map(|()| None),
@@ -123,6 +134,7 @@ impl Context {
         node: NodeId,
         call: impl FnOnce() -> Result<R, BoxError>,
     ) -> Result<Option<R>, crate::failure::Halt> {
+        self.reach(node);
         match guard(call).and_then(|result| result) {
             Ok(result) => Ok(Some(result)),
             Err(error) => self.failed(node, Step::Process, error).map(|()| None),

@@ -108,6 +108,14 @@ impl Task {
         self.ctx.dropped
     }
 
+    /// How many records reached each operator that reads a topic or runs user code, by the operator's name.
+    pub fn reached(&self) -> impl Iterator<Item = (&str, u64)> {
+        let counts = self.ctx.reached.iter().enumerate();
+        counts
+            .filter(|(_, count)| **count > 0)
+            .map(|(at, count)| (self.ctx.topology.node_name(crate::graph::NodeId(at)), *count))
+    }
+
     /// The failures that a policy dealt with since this was last asked.
     pub fn take_failures(&mut self) -> Vec<Failure> {
         std::mem::take(&mut self.ctx.failures)

@@ -72,8 +72,8 @@ pub use tidemill_data::{
 pub use tidemill_data::{DAY, HOUR, MINUTE, SECOND};
 pub use tidemill_derive::Data;
 pub use tidemill_runtime::{
-    Config, ConfigError, Failure, Launch, QueryError, Response, RestoreProgress, RestoreStage, RunError,
-    Running, Start, StartError, State,
+    Config, ConfigError, Failure, Launch, NodeSnapshot, QueryError, Response, RestoreProgress, RestoreStage,
+    RunError, Running, Snapshot, Start, StartError, State, TaskSnapshot, ThreadSnapshot,
 };
 pub use tidemill_streams::*;
 

@@ -120,6 +120,17 @@ impl Client {
         check("leave the group", unsafe { rd::rd_kafka_consumer_close(self.rk) })
     }
 
+    /// Where a partition that is being read ended when its last fetch was answered.
+    pub(super) fn known_end(&self, of: &TopicPartition) -> Option<i64> {
+        let topic = c_string(&of.topic).ok()?;
+        let (mut low, mut high) = (-1_i64, -1_i64);
+        // SAFETY: all pointers are valid for the call, which asks nobody.
+        let code = unsafe {
+            rd::rd_kafka_get_watermark_offsets(self.rk, topic.as_ptr(), of.partition, &mut low, &mut high)
+        };
+        (code == Code::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+    }
+
     /// The first offset and the one after the last record a reader may see.
     pub(super) fn watermarks(&self, of: &TopicPartition) -> Result<(i64, i64), TransportError> {
         let topic = c_string(&of.topic)?;

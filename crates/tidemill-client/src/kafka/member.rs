@@ -312,6 +312,10 @@ impl Member for KafkaMember {
         }
     }
 
+    fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+        self.consumer.client.known_end(partition)
+    }
+
     fn group_metadata(&self) -> GroupMetadata {
         group::metadata(&self.consumer.client)
     }

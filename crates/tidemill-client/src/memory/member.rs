@@ -256,6 +256,12 @@ impl Member for MemoryMember {
             .commit(self.id, offsets)
     }
 
+    fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+        let state = self.cluster.shared.lock();
+        let log = state.logs.partition(partition).ok()?;
+        Some(log.end(self.subscription.isolation))
+    }
+
     fn group_metadata(&self) -> GroupMetadata {
         GroupMetadata {
             group: self.subscription.group.clone(),

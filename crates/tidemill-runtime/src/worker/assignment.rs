@@ -89,6 +89,7 @@ impl Worker {
 
     /// Lets complete tasks work.
     pub(super) fn begin(&mut self, complete: Vec<LiveTask>) {
+        self.recorder.created(complete.len());
         for mut live in complete {
             resume(&mut *self.member, &mut live.inputs, |_| true);
             self.tasks.insert(live.id(), live);

@@ -8,7 +8,7 @@
 //! transaction; a crash before the third is mended by the changelog, which the store follows from where it stands.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidemill_client::{CommitError, Committed, TopicPartition};
 use tidemill_data::Timestamp;
@@ -54,6 +54,8 @@ impl Worker {
         if !changed && !self.sender.producer.is_open() {
             return Ok(());
         }
+        let began = Instant::now();
+        let _commit = tracing::debug_span!("commit", thread = self.post.name).entered();
         let covered = self.prepare()?;
         match &mut self.sender.producer {
             Producer::Transactional(transactional) => {
@@ -80,6 +82,7 @@ impl Worker {
                 written.map_err(|e| task_error(*id, e))?;
             }
         }
+        self.recorder.committed(began);
         self.purge(&covered.offsets, now);
         Ok(())
     }

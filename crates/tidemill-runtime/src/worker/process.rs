@@ -1,6 +1,6 @@
 //! Tasks process, and what that gave is sent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidemill_client::Member;
 use tidemill_data::Timestamp;
@@ -9,6 +9,7 @@ use tidemill_streams::{Outputs, TaskId};
 use super::assignment::resume;
 use super::{Instance, Worker};
 use crate::live_task::{LiveTask, task_error};
+use crate::metrics::Recorder;
 use crate::producer::Setback;
 use crate::sender::Sender;
 
@@ -21,6 +22,7 @@ impl Worker {
                 instance: &self.instance,
                 sender: &mut self.sender,
                 outputs: &mut self.outputs,
+                recorder: &mut self.recorder,
                 now,
             };
             full |= run.task(*id, live)?;
@@ -61,6 +63,7 @@ struct Run<'a> {
     instance: &'a Instance,
     sender: &'a mut Sender,
     outputs: &'a mut Outputs,
+    recorder: &'a mut Recorder,
     now: Timestamp,
 }
 
@@ -70,6 +73,7 @@ impl Run<'_> {
         let failed = |e| task_error(id, e);
         if live.task.next_punctuation().is_some_and(|due| due <= self.now) {
             live.task.punctuate_wall(self.now, self.outputs).map_err(failed)?;
+            self.recorder.punctuated();
             self.send()?;
         }
         let wait_for_lagging = self.instance.config.max_task_idle.is_some();
@@ -78,8 +82,12 @@ impl Run<'_> {
             if ready == 0 {
                 return Ok(false);
             }
+            let batch = tracing::debug_span!("batch", task = %id, ready).entered();
+            let began = Instant::now();
             let done = live.task.process(ready, self.now, self.outputs).map_err(failed)?;
             self.send()?;
+            self.recorder.processed(done.records, began);
+            drop(batch);
             if done.full || done.records == 0 {
                 return Ok(done.full);
             }

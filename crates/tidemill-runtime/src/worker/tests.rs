@@ -131,6 +131,7 @@ impl World {
             control,
             paused: AtomicBool::new(false),
             restore_listener,
+            metrics: Arc::default(),
         };
         let instance = Arc::new(instance);
         let listener = instance.restore_listener.clone();

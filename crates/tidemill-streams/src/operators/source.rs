@@ -134,6 +134,7 @@ struct TopicEntry<K, V> {
 
 impl<K: 'static, V: 'static> Entry for TopicEntry<K, V> {
     fn enter(&self, ctx: &mut Context) -> Flow {
+        ctx.reach(self.node);
         let Some(current) = &ctx.current else {
             return Ok(());
         };

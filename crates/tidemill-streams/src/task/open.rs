@@ -101,7 +101,6 @@ impl Task {
         let loops = internal
             .map(|internal| internal && extent == Extent::Whole)
             .collect();
-        let topics = inputs.len();
         let punctuated = topology.punctuated.iter();
         let starts: Vec<_> = punctuated.filter(|(node, _)| runs(*node)).cloned().collect();
         let mut ctx = Context {
@@ -117,6 +116,7 @@ impl Task {
             wall_time: now,
             epoch: 0,
             dropped: 0,
+            reached: vec![0; topology.nodes.len()],
             failures: Vec::new(),
             key: Vec::new(),
             value: Vec::new(),
@@ -131,9 +131,9 @@ impl Task {
         Ok(Self {
             id,
             ctx,
-            queues: Queues::new(topics),
+            queues: Queues::new(inputs.len()),
+            uncommitted: vec![None; inputs.len()],
             inputs,
-            uncommitted: vec![None; topics],
             committed_clocks,
             changelogs,
         })
