@@ -112,6 +112,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// `max.request.size`, or Kafka's default.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        let names = [
+            "producer.max.request.size",
+            "max.request.size",
+            "message.max.bytes",
+        ];
+        let given = names.iter().find_map(|name| self.client.get(*name)?.parse().ok());
+        given.unwrap_or(1 << 20)
+    }
+
     /// The defaults.
     pub fn new() -> Self {
         Self::default()

@@ -16,6 +16,7 @@
 mod config;
 mod control;
 mod databases;
+mod dead_letters;
 mod error;
 mod failure;
 mod live_task;
@@ -39,6 +40,7 @@ mod worker;
 mod embedded;
 
 pub use config::{Config, ConfigError};
+pub use dead_letters::{Replayed, replay_dead_letters};
 pub use error::{QueryError, RunError, StartError};
 pub use failure::{Failure, FailureHandler, Response};
 pub use metrics::{NodeSnapshot, Snapshot, TaskSnapshot, ThreadSnapshot};

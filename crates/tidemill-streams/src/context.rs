@@ -11,11 +11,13 @@ use crate::{
     Outputs, RawRecord, Topology,
     calls::Calls,
     clocks::{ClockIndex, Clocks},
+    dead_letter::dead_letter_headers,
     edge::Flow,
-    failure::{Failure, Policy, SourceRecord, Step, TaskError, dead_letter_headers, guard},
+    failure::{Failure, Policy, SourceRecord, Step, TaskError, TooLarge, guard},
     graph::{NodeId, SlotIndex, StoreIndex},
     outputs::{Encoded, OutputRecord, OutputTopic, PartitionChoice, TopicIndex},
     punctuation::Schedules,
+    task::Pause,
 };
 
 /// The record being processed, as its topic has it.
@@ -23,6 +25,14 @@ use crate::{
 pub(crate) struct Current {
     pub(crate) topic: TopicIndex,
     pub(crate) record: RawRecord,
+}
+
+/// One of several attempts at a record.
+pub(crate) struct Attempt {
+    pub(crate) node: NodeId,
+    /// Whether there is another if this one fails.
+    pub(crate) more: bool,
+    pub(crate) failed: bool,
 }
 
 /// A task's state while it processes.
@@ -37,6 +47,10 @@ pub(crate) struct Context {
     pub(crate) calls: Calls,
     pub(crate) outputs: Outputs,
     pub(crate) current: Option<Current>,
+    /// The attempt at a record that an operator makes now, if it may make more than one.
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) pause: Pause,
+    pub(crate) record_bytes_max: Option<usize>,
     pub(crate) clocks: Clocks,
     pub(crate) wall_time: Timestamp,
     /// Grows when state goes back to the last commit, so that what operators keep of it beside stores is made anew.
@@ -53,6 +67,9 @@ pub(crate) struct Context {
     pub(crate) loops: Vec<bool>,
     pub(crate) looped: Vec<(TopicIndex, RawRecord)>,
 }
+
+/// What a record takes in a batch of its own beside key, value and headers: the batch's header, and lengths.
+const RECORD_OVERHEAD_BYTES: usize = 61 + 21;
 
 /// Failures kept until the runtime takes them; more only count.
 const FAILURES_MAX: usize = 1_000;
@@ -144,6 +161,12 @@ impl Context {
     /// Applies the policy to a failure of the current record in `node`.
     #[cold]
     pub(crate) fn failed(&mut self, node: NodeId, step: Step, error: BoxError) -> Flow {
+        let attempt = self.attempt.as_mut().filter(|attempt| attempt.node == node);
+        if let Some(attempt) = attempt.filter(|attempt| attempt.more && step == Step::Process) {
+            tracing::debug!(operator = self.topology.node_name(node), %error, "a failed record is tried again");
+            attempt.failed = true;
+            return Ok(());
+        }
         let source_record = self.current.as_ref().map(|current| {
             Box::new(SourceRecord {
                 topic: self.topology.topic_name(current.topic),
@@ -158,10 +181,11 @@ impl Context {
             error,
             source_record,
         };
-        match self.topology.policy_of(node).clone() {
+        match self.topology.policy_of(node).finally().clone() {
             Policy::Fail => return Err(TaskError::Failed(failure).into()),
             Policy::Skip => {}
             Policy::DeadLetter(topic) => self.dead_letter(&topic, &failure),
+            Policy::Retry(..) => unreachable!("what comes after the last attempt is no further attempt"),
         }
         self.dropped += 1;
         tracing::warn!(operator = failure.operator, step = %failure.step, error = %failure.error, "a record was skipped");
@@ -182,6 +206,26 @@ impl Context {
             timestamp: record.map_or(self.wall_time, |record| record.timestamp),
             headers: &headers,
         });
+    }
+
+    /// Does something that may fail as often as the operator's policy says, until it succeeds.
+    pub(crate) fn attempt<R>(
+        &mut self,
+        node: NodeId,
+        mut attempt: impl FnMut(&mut Self) -> Result<R, BoxError>,
+    ) -> Result<R, BoxError> {
+        let mut failed = 0;
+        loop {
+            let error = match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            failed += 1;
+            match self.topology.policy_of(node).attempts().pause_after(failed) {
+                Some(pause) => self.pause.wait(pause),
+                None => return Err(error),
+            }
+        }
     }
 
     /// Decodes the current record's key.
@@ -213,16 +257,24 @@ impl Context {
         sink: &Sink<'_, K, V>,
         record: crate::Record<K, V>,
     ) -> Flow {
-        let buffer = self.outputs.buffer();
-        let start = buffer.len();
-        let encoded = encode(sink, &record, buffer);
+        let encoded = self.attempt(sink.node, |ctx| {
+            let buffer = ctx.outputs.buffer();
+            let start = buffer.len();
+            encode(sink, &record, buffer).inspect_err(|_| buffer.truncate(start))
+        });
         let (key, value) = match encoded {
             Ok(both) => both,
-            Err(error) => {
-                buffer.truncate(start);
-                return self.failed(sink.node, Step::Encode, error);
-            }
+            Err(error) => return self.failed(sink.node, Step::Encode, error),
         };
+        let length =
+            |range: &Option<std::ops::Range<usize>>| range.as_ref().map_or(0, ExactSizeIterator::len);
+        let bytes = length(&key) + length(&value) + record.headers.byte_len() + RECORD_OVERHEAD_BYTES;
+        if let Some(most) = self.record_bytes_max.filter(|most| bytes > *most) {
+            let written = length(&key) + length(&value);
+            let buffer = self.outputs.buffer();
+            buffer.truncate(buffer.len() - written);
+            return self.failed(sink.node, Step::Produce, TooLarge { bytes, most }.into());
+        }
         self.outputs.finish(Encoded {
             topic: sink.target,
             partition: sink.partition,

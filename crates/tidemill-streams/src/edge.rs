@@ -5,7 +5,12 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::{Record, context::Context, failure::Halt};
+use crate::{
+    Policy, Record, Retry, Topology,
+    context::{Attempt, Context},
+    failure::Halt,
+    graph::NodeId,
+};
 
 /// Goes up through the operators when the task has to stop.
 pub(crate) type Flow = Result<(), Halt>;
@@ -117,13 +122,21 @@ impl<K: 'static, V: 'static> Outlet<K, V> {
         self.lock().clone.is_some()
     }
 
-    fn fix(&self) -> Fixed<K, V> {
+    fn fix(&self, topology: &Topology) -> Fixed<K, V> {
         let building = self.lock();
-        let mut edges: Vec<_> = building
-            .children
-            .iter()
-            .map(|child| Arc::clone(&child.edge))
-            .collect();
+        let edge = |child: &Attached<K, V>| {
+            let (node, edge) = (NodeId(child.order), Arc::clone(&child.edge));
+            match (topology.policy_of(node), building.clone) {
+                (Policy::Retry(retry, _), Some(clone)) => Arc::new(Again {
+                    node,
+                    retry: *retry,
+                    edge,
+                    clone,
+                }),
+                _ => edge,
+            }
+        };
+        let mut edges: Vec<Arc<dyn Edge<K, V>>> = building.children.iter().map(edge).collect();
         let Some(last) = edges.pop() else {
             return Fixed::None;
         };
@@ -151,7 +164,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Outlet<K, V> {
 impl<K: 'static, V: 'static> Edge<K, V> for Outlet<K, V> {
     #[inline]
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
-        match self.fixed.get_or_init(|| self.fix()) {
+        match self.fixed.get_or_init(|| self.fix(&ctx.topology)) {
             Fixed::One(edge) => edge.send(ctx, record),
             Fixed::None => Ok(()),
             Fixed::Many { first, last, clone } => {
@@ -161,6 +174,37 @@ impl<K: 'static, V: 'static> Edge<K, V> for Outlet<K, V> {
                 last.send(ctx, record)
             }
         }
+    }
+}
+
+/// Lets an operator try again what failed in it.
+struct Again<K, V> {
+    node: NodeId,
+    retry: Retry,
+    edge: Arc<dyn Edge<K, V>>,
+    clone: CloneRecord<K, V>,
+}
+
+impl<K: 'static, V: 'static> Edge<K, V> for Again<K, V> {
+    fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
+        let mut failed = 0;
+        while let Some(pause) = self.retry.pause_after(failed + 1) {
+            let attempt = Attempt {
+                node: self.node,
+                more: true,
+                failed: false,
+            };
+            let outer = ctx.attempt.replace(attempt);
+            let sent = self.edge.send(ctx, (self.clone)(&record));
+            let attempt = std::mem::replace(&mut ctx.attempt, outer);
+            sent?;
+            if !attempt.is_some_and(|attempt| attempt.failed) {
+                return Ok(());
+            }
+            failed += 1;
+            ctx.pause.wait(pause);
+        }
+        self.edge.send(ctx, record)
     }
 }
 

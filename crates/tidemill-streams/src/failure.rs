@@ -6,13 +6,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use bytes::Bytes;
-use tidemill_data::{BoxError, Headers};
+use tidemill_data::BoxError;
 use tidemill_store::StoreError;
 
-use crate::RawRecord;
+use crate::{RawRecord, Retry};
 
-/// What to do with a record that cannot be decoded, processed or encoded.
+/// What to do with a record that cannot be decoded, processed, encoded or produced.
 ///
 /// One policy holds for the app ([`App::on_error`](crate::App::on_error)), and an operator may have its own
 /// ([`KStream::on_error`](crate::KStream::on_error)).
@@ -25,6 +24,52 @@ pub enum Policy {
     Skip,
     /// As `Skip`, and the source record goes to this topic, with headers that say why (KIP-1034).
     DeadLetter(String),
+    /// The step is tried again; after the last attempt, the other policy decides. See [`Policy::retry`].
+    Retry(Retry, Box<Policy>),
+}
+
+impl Policy {
+    /// Tries a failed step again, with pauses in which the task waits: keep their sum well below
+    /// `max.poll.interval.ms`. After the last attempt `then` decides.
+    ///
+    /// Decoding and encoding are tried again in any case. User code takes its record by value, so it is tried again
+    /// where there can be another: on tables, on streams of which a handle was cloned, and behind
+    /// [`KStream::retryable`](crate::KStream::retryable). What an operator handed on before it failed is handed on
+    /// again.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Policy, Retry};
+    /// # use tidemill_data::{MILLISECOND, SECOND, Topic};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # let app = App::new("docs");
+    /// let retry = Retry::attempts(5).pauses(100 * MILLISECOND, SECOND);
+    /// app.stream(&IN)
+    ///     .retryable()
+    ///     .try_map_values(|path| Ok(std::fs::read_to_string(path)?))
+    ///     .on_error(Policy::retry(retry, Policy::DeadLetter("unread".into())))
+    ///     .to(&IN);
+    /// # app.topology().unwrap();
+    /// ```
+    #[must_use]
+    pub fn retry(retry: Retry, then: Policy) -> Self {
+        Self::Retry(retry, Box::new(then))
+    }
+
+    /// How often a step is tried.
+    pub(crate) fn attempts(&self) -> Retry {
+        match self {
+            Self::Retry(retry, _) => *retry,
+            _ => Retry::attempts(1),
+        }
+    }
+
+    /// What happens after the last attempt.
+    pub(crate) fn finally(&self) -> &Self {
+        match self {
+            Self::Retry(_, then) => then.finally(),
+            other => other,
+        }
+    }
 }
 
 /// Which step failed.
@@ -36,6 +81,8 @@ pub enum Step {
     Process,
     /// Writing a key or value as bytes.
     Encode,
+    /// Producing a record: it is larger than `max.request.size`.
+    Produce,
 }
 
 impl fmt::Display for Step {
@@ -44,6 +91,7 @@ impl fmt::Display for Step {
             Self::Decode => "decoding",
             Self::Process => "processing",
             Self::Encode => "encoding",
+            Self::Produce => "producing",
         })
     }
 }
@@ -140,6 +188,14 @@ impl From<StoreError> for Halt {
     }
 }
 
+/// A record that no producer would take.
+#[derive(Debug, thiserror::Error)]
+#[error("the record takes {bytes} bytes, and max.request.size is {most}")]
+pub(crate) struct TooLarge {
+    pub(crate) bytes: usize,
+    pub(crate) most: usize,
+}
+
 /// A panic in user code, as the error of the record that met it.
 #[derive(Debug, thiserror::Error)]
 #[error("panic: {0}")]
@@ -157,43 +213,4 @@ fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "not a text".to_owned())
-}
-
-/// The headers of a dead letter: those of the source record, and Kafka's (KIP-1034) about the error.
-pub(crate) fn dead_letter_headers(failure: &Failure) -> Headers {
-    let source = failure.source_record.as_deref();
-    let mut headers = source
-        .map(|source| source.record.headers.clone())
-        .unwrap_or_default();
-    let kind = match failure.step {
-        Step::Decode => "DecodeError",
-        Step::Process if failure.error.is::<Panicked>() => "Panic",
-        Step::Process => "ProcessError",
-        Step::Encode => "EncodeError",
-    };
-    let mut push = |name: &str, value: String| headers.push(name, Some(Bytes::from(value)));
-    push("__streams.errors.exception", kind.to_owned());
-    push("__streams.errors.stacktrace", chain(failure));
-    push("__streams.errors.message", failure.error.to_string());
-    if let Some(source) = source {
-        push("__streams.errors.topic", source.topic.clone());
-        push("__streams.errors.partition", source.partition.to_string());
-        push("__streams.errors.offset", source.record.offset.to_string());
-    }
-    headers
-}
-
-/// The error and all its causes, a line each: what stands for a stack trace.
-fn chain(failure: &Failure) -> String {
-    let mut text = format!(
-        "{} failed in {}: {}",
-        failure.step, failure.operator, failure.error
-    );
-    let mut cause = failure.error.source();
-    while let Some(error) = cause {
-        text.push_str("\ncaused by: ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -87,6 +87,27 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         self
     }
 
+    /// Lets the operators that read this stream try again a record that failed in them, where their policy is
+    /// [`Policy::retry`]: each record is cloned for it.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Policy, Retry};
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # let app = App::new("docs");
+    /// app.on_error(Policy::retry(Retry::attempts(3), Policy::Fail));
+    /// app.stream(&IN).retryable().try_peek(|_, path| Ok(std::fs::remove_file(path)?)).to(&IN);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn retryable(self) -> Self
+    where
+        K: Clone,
+        V: Clone,
+    {
+        self.outlet.fan_out();
+        self
+    }
+
     /// Attaches an operator that makes a stream of any type.
     pub(crate) fn attach<L: 'static, W: 'static, E: Edge<K, V> + 'static>(
         self,

@@ -12,7 +12,7 @@ mod restore;
 mod rows;
 mod window_rows;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tidemill_data::Timestamp;
 use tidemill_store::{StateStores, StoreId, StoreOptions};
@@ -40,6 +40,33 @@ impl fmt::Display for TaskId {
 pub struct TaskConfig {
     /// How its stores are opened.
     pub stores: StoreOptions,
+    /// How it waits between attempts at what failed.
+    pub pause: Pause,
+    /// The largest record that the producer takes (`max.request.size`): a larger one is a failure of its sink.
+    pub record_bytes_max: Option<usize>,
+}
+
+/// How a task waits between attempts at what failed. By itself it does not: the next attempt follows at once.
+#[derive(Clone, Default)]
+pub struct Pause(Option<Arc<dyn Fn(Duration) + Send + Sync>>);
+
+impl Pause {
+    /// Waits by calling this.
+    pub fn by(wait: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(wait)))
+    }
+
+    pub(crate) fn wait(&self, pause: Duration) {
+        if let Some(wait) = &self.0 {
+            wait(pause);
+        }
+    }
+}
+
+impl fmt::Debug for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Pause" } else { "no pause" })
+    }
 }
 
 /// One or more subtopologies for one partition.

@@ -104,3 +104,45 @@ fn sources_that_overlap_in_part_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_record_too_large_for_the_producer_is_a_failure_of_its_sink() {
+    use tidemill_data::Timestamp;
+    use tidemill_streams::{Outputs, Policy, RawRecord, Step, Task, TaskConfig, TaskId};
+
+    const TEXTS: Topic<Option<String>, String> = Topic::new("texts");
+    const COPIES: Topic<Option<String>, String> = Topic::new("copies");
+    let app = App::new("app");
+    app.on_error(Policy::DeadLetter("too-large".into()));
+    app.stream(&TEXTS).map_values(|text| text.repeat(10)).to(&COPIES);
+    let config = TaskConfig {
+        record_bytes_max: Some(1_000),
+        ..TaskConfig::default()
+    };
+    let id = TaskId {
+        subtopology: 0,
+        partition: 0,
+    };
+    let base = std::sync::Arc::new(tidemill_store::MemoryByteStore::new(&[] as &[&str]));
+    let topology = app.topology().expect("it can run");
+    let mut task = Task::new(topology, id, base, &config, Timestamp::default()).expect("it has no state");
+    let record = |length: usize| RawRecord {
+        value: Some("x".repeat(length).into()),
+        ..RawRecord::default()
+    };
+    task.enqueue("texts", [record(10), record(500), record(20)])
+        .expect("it reads the topic");
+    let mut outputs = Outputs::new();
+    task.process(10, Timestamp::default(), &mut outputs)
+        .expect("a dead letter stops nothing");
+    let lengths: Vec<_> = outputs
+        .iter()
+        .map(|output| output.value.map(<[u8]>::len))
+        .collect();
+    assert_eq!(lengths, [Some(100), Some(500), Some(200)]);
+    let failures = task.take_failures();
+    assert!(
+        matches!(failures.as_slice(), [failure] if failure.step == Step::Produce),
+        "{failures:?}"
+    );
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidemill_client::{Committed, Member, Start, TopicPartition, Transport, TransportError};
 use tidemill_data::Timestamp;
 use tidemill_store::{StoreOptions, TopicId};
-use tidemill_streams::{Task, TaskConfig, TaskId};
+use tidemill_streams::{Pause, Task, TaskConfig, TaskId};
 
 use super::{Instance, Worker};
 use crate::config::Reset;
@@ -165,6 +165,8 @@ impl Worker {
                 cache_bytes_max,
                 commits_held_max: commits_held_max(config.commit_interval),
             },
+            pause: Pause::by(std::thread::sleep),
+            record_bytes_max: Some(config.record_bytes_max()),
         };
         let task =
             Task::new(topology.clone(), id, database, &task_config, now).map_err(|e| task_error(id, e))?;

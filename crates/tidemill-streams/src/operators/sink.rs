@@ -3,7 +3,7 @@
 use tidemill_data::{Data, Topic, Wire};
 
 use crate::{
-    KStream, OutputTopic, PartitionChoice, Record, TopicIndex, TopicRole,
+    KStream, OutputTopic, PartitionChoice, Policy, Record, TopicIndex, TopicRole,
     context::{Context, Sink},
     edge::{Edge, Flow},
     graph::{NodeId, NodeKind},
@@ -25,6 +25,23 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         self.write(topic, None::<fn(&K, &V) -> i32>);
     }
 
+    /// As [`to`](Self::to), with what happens to records that cannot be encoded, instead of the app's policy.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Policy};
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).to_or(&OUT, Policy::DeadLetter("unwritten".into()));
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn to_or(self, topic: &Topic<K, V>, policy: Policy) {
+        let builder = self.builder.clone();
+        let node = self.write(topic, None::<fn(&K, &V) -> i32>);
+        builder.lock().node(node).policy = Some(policy);
+    }
+
     /// Writes the stream to a topic, each record to the partition that `choose` gives.
     ///
     /// ```
@@ -40,7 +57,11 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         self.write(topic, Some(choose));
     }
 
-    fn write(self, topic: &Topic<K, V>, choose: Option<impl Fn(&K, &V) -> i32 + Send + Sync + 'static>) {
+    fn write(
+        self,
+        topic: &Topic<K, V>,
+        choose: Option<impl Fn(&K, &V) -> i32 + Send + Sync + 'static>,
+    ) -> NodeId {
         let mut graph = self.builder.lock();
         let index = graph.topic(topic.name(), TopicRole::External);
         let name = graph.name("KSTREAM-SINK-");
@@ -55,6 +76,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
             choose,
         };
         self.outlet.attach(node.0, std::sync::Arc::new(writer));
+        node
     }
 
     /// Writes each record to the topic that `choose` names for it, in the types' own formats.

@@ -143,9 +143,9 @@ impl<K: 'static, V: 'static> Entry for TopicEntry<K, V> {
             return Ok(());
         }
         let (timestamp, headers) = (current.record.timestamp, current.record.headers.clone());
-        let decoded = ctx
-            .decode_key(&self.key)
-            .and_then(|key| Ok((key, ctx.decode_value(&self.value)?)));
+        let decoded = ctx.attempt(self.node, |ctx| {
+            Ok((ctx.decode_key(&self.key)?, ctx.decode_value(&self.value)?))
+        });
         match decoded {
             Ok((key, value)) => self.out.send(
                 ctx,
