@@ -17,7 +17,7 @@ use crate::{
     graph::{NodeId, SlotIndex, StoreIndex},
     outputs::{Encoded, OutputRecord, OutputTopic, PartitionChoice, TopicIndex},
     punctuation::Schedules,
-    task::Pause,
+    task::TaskConfig,
 };
 
 /// The record being processed, as its topic has it.
@@ -49,8 +49,7 @@ pub(crate) struct Context {
     pub(crate) current: Option<Current>,
     /// The attempt at a record that an operator makes now, if it may make more than one.
     pub(crate) attempt: Option<Attempt>,
-    pub(crate) pause: Pause,
-    pub(crate) record_bytes_max: Option<usize>,
+    pub(crate) config: TaskConfig,
     pub(crate) clocks: Clocks,
     pub(crate) wall_time: Timestamp,
     /// Grows when state goes back to the last commit, so that what operators keep of it beside stores is made anew.
@@ -222,7 +221,7 @@ impl Context {
             };
             failed += 1;
             match self.topology.policy_of(node).attempts().pause_after(failed) {
-                Some(pause) => self.pause.wait(pause),
+                Some(pause) => self.config.pause.wait(pause),
                 None => return Err(error),
             }
         }
@@ -269,7 +268,7 @@ impl Context {
         let length =
             |range: &Option<std::ops::Range<usize>>| range.as_ref().map_or(0, ExactSizeIterator::len);
         let bytes = length(&key) + length(&value) + record.headers.byte_len() + RECORD_OVERHEAD_BYTES;
-        if let Some(most) = self.record_bytes_max.filter(|most| bytes > *most) {
+        if let Some(most) = self.config.record_bytes_max.filter(|most| bytes > *most) {
             let written = length(&key) + length(&value);
             let buffer = self.outputs.buffer();
             buffer.truncate(buffer.len() - written);

@@ -202,7 +202,7 @@ impl<K: 'static, V: 'static> Edge<K, V> for Again<K, V> {
                 return Ok(());
             }
             failed += 1;
-            ctx.pause.wait(pause);
+            ctx.config.pause.wait(pause);
         }
         self.edge.send(ctx, record)
     }

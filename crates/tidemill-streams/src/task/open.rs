@@ -20,6 +20,16 @@ enum Extent {
     Whole,
 }
 
+impl Extent {
+    /// By the position of a topic: whether what is written to it stays in the task.
+    fn loops(self, topology: &Topology) -> Vec<bool> {
+        let topics = topology.topics.iter();
+        topics
+            .map(|topic| self == Self::Whole && topic.role != TopicRole::External)
+            .collect()
+    }
+}
+
 impl Task {
     /// A task of one subtopology. Its database has the families of [`Topology::store_specs`].
     ///
@@ -94,13 +104,7 @@ impl Task {
             .iter()
             .map(|name| chosen().any(|part| part.reads(name)))
             .collect();
-        let internal = topology
-            .topics
-            .iter()
-            .map(|topic| topic.role != TopicRole::External);
-        let loops = internal
-            .map(|internal| internal && extent == Extent::Whole)
-            .collect();
+        let loops = extent.loops(&topology);
         let punctuated = topology.punctuated.iter();
         let starts: Vec<_> = punctuated.filter(|(node, _)| runs(*node)).cloned().collect();
         let mut ctx = Context {
@@ -113,8 +117,7 @@ impl Task {
             outputs: Outputs::new(),
             current: None,
             attempt: None,
-            pause: config.pause.clone(),
-            record_bytes_max: config.record_bytes_max,
+            config: config.clone(),
             clocks: Clocks::new(topology.clocks.len()),
             wall_time: now,
             epoch: 0,
