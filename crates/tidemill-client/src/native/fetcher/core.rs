@@ -569,3 +569,6 @@ pub(super) fn unreadable_bytes(at: &TopicPartition, offset: i64, error: &str) ->
         reason: format!("{at} at offset {offset}: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -744,3 +744,6 @@ impl Queue {
         self.waiting.iter().any(earlier) || self.flying.iter().any(earlier)
     }
 }
+
+#[cfg(test)]
+mod tests;
