@@ -26,6 +26,8 @@ pub use error::TransactionError;
 pub use event::{ClientProtocol, InitRequest, Outcome, TransactionEvent, TransactionPartition};
 pub use record::{TransactionMetadata, TransactionPhase};
 
+#[cfg(test)]
+use transaction::LAST_EPOCH;
 use transaction::{Circumstances, Transaction};
 
 /// The settings of a transaction coordinator, under Kafka's names.
