@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::consumer::ConsumerBeat;
 use crate::error::{GroupError, JoinRefused};
 use crate::id::{AppendNumber, GroupId, InstanceId, MemberId, Producer, ReplyTo, TopicName};
 use crate::record::Record;
@@ -48,6 +49,8 @@ pub enum Reply {
     Sync(Result<Assigned, GroupError>),
     /// To `Heartbeat`.
     Heartbeat(Result<(), GroupError>),
+    /// To `ConsumerHeartbeat`.
+    ConsumerHeartbeat(Result<ConsumerBeat, GroupError>),
     /// To `Leave`: for the whole request, or member by member.
     Leave(Result<Vec<LeaveAnswer>, GroupError>),
     /// To `Commit`: for the whole request, or partition by partition.
@@ -56,6 +59,25 @@ pub enum Reply {
     DeleteOffsets(Result<CommitAnswers, GroupError>),
     /// To `Delete`.
     Delete(Result<(), GroupError>),
+}
+
+impl Reply {
+    /// The same answer as a refusal.
+    pub(crate) fn refused(self, error: GroupError) -> Self {
+        match self {
+            Self::Join(joined) => {
+                let member = joined.map_or_else(|refused| refused.member, |joined| joined.member);
+                Self::Join(Err(JoinRefused { error, member }))
+            }
+            Self::Sync(_) => Self::Sync(Err(error)),
+            Self::Heartbeat(_) => Self::Heartbeat(Err(error)),
+            Self::ConsumerHeartbeat(_) => Self::ConsumerHeartbeat(Err(error)),
+            Self::Leave(_) => Self::Leave(Err(error)),
+            Self::Commit(_) => Self::Commit(Err(error)),
+            Self::DeleteOffsets(_) => Self::DeleteOffsets(Err(error)),
+            Self::Delete(_) => Self::Delete(Err(error)),
+        }
+    }
 }
 
 /// An answer for each partition of a request, in its order.

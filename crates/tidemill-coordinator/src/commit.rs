@@ -78,6 +78,9 @@ impl Group {
     }
 
     fn check_commit(&self, request: &CommitRequest) -> Result<(), GroupError> {
+        if let Some(consumers) = self.consumers.as_ref().filter(|_| self.phase != Phase::Dead) {
+            return consumers.check_commit(request);
+        }
         match self.phase {
             Phase::Dead => return Err(GroupError::CoordinatorNotAvailable),
             // Below zero: an administrator, or a consumer that divides its work itself and only keeps its offsets here.
@@ -148,6 +151,9 @@ impl Group {
 
     /// Whether a member reads the topic; where the members' metadata cannot tell, consumers are assumed to.
     pub(crate) fn is_subscribed(&self, topic: &TopicName) -> bool {
+        if let Some(consumers) = &self.consumers {
+            return consumers.is_subscribed(topic);
+        }
         match &self.subscribed {
             Some(topics) => topics.contains(topic),
             None => self.is_of_consumers(),
@@ -225,7 +231,8 @@ impl Group {
                     reply: Reply::Delete(Ok(())),
                 });
             }
-            Some(Unwritten::GroupGone { to: None }) => {}
+            Some(Unwritten::GroupGone { to: None } | Unwritten::Downgrade(_)) => {}
+            Some(Unwritten::Consumers(undo)) => self.consumers_written(now, undo, out),
         }
     }
 
@@ -283,6 +290,8 @@ impl Group {
                     });
                 }
             }
+            Some(Unwritten::Consumers(undo)) => self.consumers_lost(undo, failure.group_error(), out),
+            Some(Unwritten::Downgrade(consumers)) => self.downgrade_lost(now, consumers, out),
             Some(Unwritten::GroupGone { to }) => {
                 self.note(
                     Note::WriteFailed {

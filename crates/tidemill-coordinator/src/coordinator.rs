@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::action::{Action, LeaveAnswer, Reply};
+use crate::consumer::{ConsumerDescription, MemberEpoch};
 use crate::describe::{GroupDescription, GroupListing};
 use crate::error::{GroupError, JoinRefused, RecordError};
 use crate::event::Event;
 use crate::group::Group;
-use crate::id::{GroupId, ProducerId, Timestamp, TopicName};
+use crate::id::{GroupId, MemberId, ProducerId, Timestamp, TopicName};
 use crate::offsets::{CommittedOffset, FetchedOffset};
-use crate::phase::PhaseName;
 use crate::record::{GroupMetadata, Key};
 use crate::settings::GroupSettings;
 use crate::transactions::Outcome;
@@ -50,16 +50,16 @@ struct Slot {
 pub struct GroupFilter {
     /// Names of states, in any case.
     pub states: Vec<String>,
-    /// Names of group types, in any case; all groups here are `classic`.
+    /// Names of group types, in any case: `classic`, `consumer`.
     pub types: Vec<String>,
 }
 
 impl GroupFilter {
-    fn admits(&self, phase: PhaseName) -> bool {
+    fn admits(&self, group: &Group) -> bool {
         let lists = |names: &[String], name: &str| {
             names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(name))
         };
-        lists(&self.states, phase.as_str()) && lists(&self.types, "classic")
+        lists(&self.states, group.phase().as_str()) && lists(&self.types, group.kind())
     }
 }
 
@@ -106,6 +106,17 @@ impl Coordinator {
             (Key::Group(group), Some(value)) => {
                 let metadata = GroupMetadata::decode(value)?;
                 self.slot(&group).group.restore(metadata, now);
+            }
+            (Key::Consumers(key), value) => {
+                let group = key.group().clone();
+                if value.is_none() && key.ends_group() {
+                    if let Some(slot) = self.groups.get_mut(&group) {
+                        slot.group.consumers = None;
+                    }
+                } else if value.is_some() || self.groups.contains_key(&group) {
+                    let consumers = &mut self.slot(&group).group.consumers;
+                    consumers.get_or_insert_default().replay(&key, value)?;
+                }
             }
             (Key::Group(group), None) => {
                 // The offsets have tombstones of their own.
@@ -214,14 +225,28 @@ impl Coordinator {
 
     /// What `DescribeGroups` shows; `None` if there is no such group.
     pub fn describe(&self, group: &GroupId) -> Option<GroupDescription> {
-        self.group(group).map(Group::describe)
+        let group = self.group(group).filter(|group| !group.is_consumer())?;
+        Some(group.describe())
+    }
+
+    /// What `ConsumerGroupDescribe` shows; `None` if there is no such group.
+    pub fn describe_consumers(&self, group: &GroupId) -> Option<ConsumerDescription> {
+        self.group(group)?.describe_consumers()
+    }
+
+    /// Whether a member may read the group's offsets (`OffsetFetch` version 9 and later).
+    pub fn check_fetch(&self, group: &GroupId, member: &MemberId, epoch: i32) -> Result<(), GroupError> {
+        match self.group(group).and_then(|group| group.consumers.as_ref()) {
+            Some(consumers) => consumers.check_fetch(member, epoch),
+            None => Ok(()),
+        }
     }
 
     /// What `ListGroups` shows.
     pub fn list(&self, filter: &GroupFilter) -> Vec<GroupListing> {
         let groups = self.groups.values().map(|slot| &slot.group);
         groups
-            .filter(|group| filter.admits(group.phase()))
+            .filter(|group| filter.admits(group))
             .map(Group::listing)
             .collect()
     }
@@ -298,6 +323,10 @@ fn may_found_group(group: &GroupId, event: &Event) -> Result<(), Option<Action>>
                 member: request.member.clone(),
             };
             (*to, Reply::Join(Err(refused)))
+        }
+        Event::ConsumerHeartbeat { request, .. } if request.epoch == MemberEpoch::Joining => return Ok(()),
+        Event::ConsumerHeartbeat { to, .. } => {
+            (*to, Reply::ConsumerHeartbeat(Err(GroupError::GroupIdNotFound)))
         }
         Event::Sync { to, .. } => (*to, Reply::Sync(Err(nameless(GroupError::UnknownMemberId)))),
         Event::Heartbeat { to, .. } => (*to, Reply::Heartbeat(Err(nameless(GroupError::UnknownMemberId)))),

@@ -6,6 +6,7 @@ use crate::group::Group;
 use crate::id::{GroupId, InstanceId, MemberId, TopicName};
 use crate::offsets::FetchedOffset;
 use crate::phase::{Phase, PhaseName};
+use crate::subscription::CONSUMER;
 
 /// A group as `DescribeGroups` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +47,16 @@ pub struct GroupListing {
     pub protocol_type: String,
     /// Its state.
     pub phase: PhaseName,
+    /// `classic` or `consumer`.
+    pub kind: &'static str,
 }
 
 impl Group {
+    /// The name of the protocol the group speaks.
+    pub fn kind(&self) -> &'static str {
+        if self.is_consumer() { CONSUMER } else { "classic" }
+    }
+
     /// What `DescribeGroups` shows.
     pub fn describe(&self) -> GroupDescription {
         // Only a stable group's metadata and assignments belong together.
@@ -82,8 +90,13 @@ impl Group {
     pub fn listing(&self) -> GroupListing {
         GroupListing {
             group: self.id.clone(),
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            protocol_type: match &self.protocol_type {
+                _ if self.is_consumer() => CONSUMER.to_owned(),
+                Some(name) => name.clone(),
+                None => String::new(),
+            },
             phase: self.phase(),
+            kind: self.kind(),
         }
     }
 

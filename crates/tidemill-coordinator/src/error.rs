@@ -53,6 +53,24 @@ pub enum GroupError {
     /// A member of the group is subscribed to the topic.
     #[error("the group is subscribed to the topic")]
     GroupSubscribedToTopic,
+    /// The member speaks of an epoch that is not its own; it starts over.
+    #[error("the member's epoch is not the one it has")]
+    FencedMemberEpoch,
+    /// The member speaks of an epoch that is not its own, about offsets; it takes its epoch from the next heartbeat.
+    #[error("the member's epoch has changed")]
+    StaleMemberEpoch,
+    /// The `group.instance.id` belongs to a member that has not left.
+    #[error("the group.instance.id is in use")]
+    UnreleasedInstanceId,
+    /// There is no such assignor.
+    #[error("the assignor is not one of group.consumer.assignors")]
+    UnsupportedAssignor,
+    /// The pattern of topics cannot be read.
+    #[error("the regular expression cannot be read")]
+    InvalidRegularExpression,
+    /// The request's version is too old for what the member is.
+    #[error("the version of the request is too old for a member of the consumer protocol")]
+    UnsupportedVersion,
     /// Something this broker cannot do anything about, such as a record larger than its log takes.
     #[error("the server failed")]
     UnknownServerError,

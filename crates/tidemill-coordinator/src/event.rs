@@ -1,7 +1,10 @@
 //! What may happen to a group: requests, finished appends, and time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::consumer::{ConsumerHeartbeat, TopicImage};
 use crate::error::WriteFailure;
 use crate::id::{AppendNumber, InstanceId, MemberId, Producer, ProducerId, ReplyTo, TopicName};
 use crate::transactions::Outcome;
@@ -27,6 +30,13 @@ pub enum Event {
     Heartbeat {
         /// The request.
         request: HeartbeatRequest,
+        /// Whom to answer.
+        to: ReplyTo,
+    },
+    /// A member of the consumer protocol comes, stays or goes.
+    ConsumerHeartbeat {
+        /// The request.
+        request: Box<ConsumerHeartbeat>,
         /// Whom to answer.
         to: ReplyTo,
     },
@@ -103,6 +113,8 @@ pub struct JoinRequest {
     pub member_id_required: bool,
     /// The client knows that a leader may be told to leave the assignment alone (version 9 and later).
     pub skips_assignment: bool,
+    /// The topics there are: read where the member joins members of the consumer protocol.
+    pub topics: Arc<TopicImage>,
 }
 
 impl JoinRequest {
@@ -120,6 +132,7 @@ impl JoinRequest {
             protocols,
             member_id_required: false,
             skips_assignment: false,
+            topics: Arc::default(),
         }
     }
 }

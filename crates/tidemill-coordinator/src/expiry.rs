@@ -37,7 +37,16 @@ impl Group {
             self.note(Note::OffsetsExpired { count: expired.len() }, out);
         }
         // A commit or a generation on its way to the log is something left.
-        if nothing_left && self.phase == Phase::Empty && self.pending.is_empty() && !self.is_writing() {
+        let members = self
+            .consumers
+            .as_ref()
+            .is_some_and(|consumers| !consumers.is_empty());
+        if nothing_left
+            && !members
+            && self.phase == Phase::Empty
+            && self.pending.is_empty()
+            && !self.is_writing()
+        {
             self.bury(None, out);
         } else if !expired.is_empty() {
             self.forget(expired, None, out);
@@ -45,6 +54,9 @@ impl Group {
     }
 
     fn kept_since(&self) -> KeptSince {
+        if self.consumers.is_some() {
+            return KeptSince::Commit;
+        }
         match (&self.protocol_type, &self.phase) {
             (None, _) => KeptSince::Commit,
             (Some(_), Phase::Empty) => KeptSince::GroupEmptied(self.since),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::action::{Action, Assigned, CommitAnswers, Joined, Note, Reply};
+use crate::consumer::{Consumers, Undo};
 use crate::error::{GroupError, JoinRefused};
 use crate::event::{Event, HeartbeatRequest};
 use crate::id::{AppendNumber, GroupId, InstanceId, MemberId, Producer, ReplyTo, Timestamp, TopicName};
@@ -39,6 +40,9 @@ pub struct Group {
     /// The topics of all members; `None` when their metadata cannot tell.
     pub(crate) subscribed: Option<BTreeSet<TopicName>>,
     pub(crate) offsets: Offsets,
+    /// Set while the group speaks the consumer protocol.
+    // Invariant: then it is in phase `Empty` or `Dead`, and has no other members.
+    pub(crate) consumers: Option<Box<Consumers>>,
     unwritten: BTreeMap<AppendNumber, Unwritten>,
     appends: u64,
 }
@@ -65,6 +69,8 @@ pub(crate) enum Unwritten {
     GroupGone {
         to: Option<ReplyTo>,
     },
+    Consumers(Undo),
+    Downgrade(Box<Consumers>),
 }
 
 impl Group {
@@ -84,6 +90,7 @@ impl Group {
             pending: BTreeMap::new(),
             subscribed: None,
             offsets: Offsets::default(),
+            consumers: None,
             unwritten: BTreeMap::new(),
             appends: 0,
         }
@@ -91,16 +98,25 @@ impl Group {
 
     /// Takes an event; what it leads to is pushed to `out`.
     pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Vec<Action>) {
+        let consumers = self.consumers.is_some() && self.phase != Phase::Dead;
         match event {
+            Event::Join { request, to } if consumers => self.classic_join(now, request, to, out),
             Event::Join { request, to } => self.join(now, request, to, out),
+            Event::Sync { request, to } if consumers => {
+                let reply = Reply::Sync(self.classic_sync(now, &request));
+                out.push(Action::Reply { to, reply });
+            }
             Event::Sync { request, to } => self.sync(now, request, to, out),
             Event::Heartbeat { request, to } => {
-                let answer = self.heartbeat(now, &request);
-                out.push(Action::Reply {
-                    to,
-                    reply: Reply::Heartbeat(answer),
+                let reply = Reply::Heartbeat(if consumers {
+                    self.classic_heartbeat(now, &request)
+                } else {
+                    self.heartbeat(now, &request)
                 });
+                out.push(Action::Reply { to, reply });
             }
+            Event::ConsumerHeartbeat { request, to } => self.consumer_heartbeat(now, &request, to, out),
+            Event::Leave { members, to } if consumers => self.classic_leave(now, members, to, out),
             Event::Leave { members, to } => self.leave(now, members, to, out),
             Event::Commit { request, to } => self.commit(now, request, to, out),
             Event::DeleteOffsets { partitions, to } => self.delete_offsets(partitions, to, out),
@@ -109,7 +125,10 @@ impl Group {
             Event::EndTransaction { producer, outcome } => self.offsets.end_transaction(producer, outcome),
             Event::Written(number) => self.written(now, number, out),
             Event::WriteFailed(number, failure) => self.write_failed(now, number, failure, out),
-            Event::Tick => self.tick(now, out),
+            Event::Tick => {
+                self.tick(now, out);
+                self.consumers_tick(now, out);
+            }
             Event::Expire => self.expire(now, out),
         }
     }
@@ -118,12 +137,23 @@ impl Group {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let sessions = self.members.values().filter_map(|member| member.session_deadline);
         let pending = self.pending.values().copied();
-        sessions.chain(pending).chain(self.phase.deadline()).min()
+        let consumers = self
+            .consumers
+            .as_ref()
+            .and_then(|consumers| consumers.next_deadline());
+        sessions
+            .chain(pending)
+            .chain(self.phase.deadline())
+            .chain(consumers)
+            .min()
     }
 
     /// The group's state.
     pub fn phase(&self) -> PhaseName {
-        self.phase.name()
+        match &self.consumers {
+            Some(consumers) if self.phase != Phase::Dead => consumers.phase(),
+            _ => self.phase.name(),
+        }
     }
 
     /// The group's generation.
@@ -133,7 +163,10 @@ impl Group {
 
     /// Whether nothing would be lost by forgetting the group: it is deleted, or never came to anything.
     pub(crate) fn is_over(&self) -> bool {
-        let nothing_in_it = self.generation == 0 && self.offsets.is_empty() && self.pending.is_empty();
+        let nothing_in_it = self.generation == 0
+            && self.offsets.is_empty()
+            && self.pending.is_empty()
+            && self.consumers.is_none();
         self.unwritten.is_empty()
             && match self.phase {
                 Phase::Dead => true,
@@ -172,6 +205,9 @@ impl Group {
 
     /// The log has been read to its end: the members found have a whole session to show up.
     pub(crate) fn loaded(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        if let Some(consumers) = &mut self.consumers {
+            consumers.loaded(now, &self.settings);
+        }
         for member in self.members.values_mut() {
             member.restart_session(now);
         }
@@ -328,8 +364,12 @@ impl Group {
     }
 
     fn delete(&mut self, to: ReplyTo, out: &mut Vec<Action>) {
+        let members = self
+            .consumers
+            .as_ref()
+            .is_some_and(|consumers| !consumers.is_empty());
         match self.phase {
-            Phase::Empty => self.bury(Some(to), out),
+            Phase::Empty if !members => self.bury(Some(to), out),
             Phase::Dead => out.push(Action::Reply {
                 to,
                 reply: Reply::Delete(Err(GroupError::GroupIdNotFound)),
@@ -365,7 +405,10 @@ impl Group {
             .into_iter()
             .map(|at| key(at).tombstone())
             .collect();
-        records.push(Key::Group(self.id.clone()).tombstone());
+        match &self.consumers {
+            Some(consumers) => records.extend(consumers.tombstones(&self.id)),
+            None => records.push(Key::Group(self.id.clone()).tombstone()),
+        }
         self.phase = Phase::Dead;
         self.append(records, Unwritten::GroupGone { to }, out);
     }

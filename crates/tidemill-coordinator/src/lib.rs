@@ -50,12 +50,18 @@ mod describe;
 mod expiry;
 mod offsets;
 
+mod consumer;
+
 mod coordinator;
 mod record;
 
 mod transactions;
 
 pub use action::{Action, Assigned, CommitAnswers, Joined, JoinedMember, LeaveAnswer, Note, Reply};
+pub use consumer::{
+    AssignorName, ConsumerBeat, ConsumerDescription, ConsumerHeartbeat, ConsumerMemberDescription,
+    MemberEpoch, Partitions, TopicId, TopicImage, TopicShape,
+};
 pub use coordinator::{Coordinator, GroupFilter, answer_without_group, partition_of_group};
 pub use describe::{GroupDescription, GroupListing, MemberDescription};
 pub use error::{GroupError, JoinRefused, RecordError, WriteFailure};
@@ -69,7 +75,7 @@ pub use id::{
 };
 pub use offsets::{CommittedOffset, FetchedOffset};
 pub use phase::PhaseName;
-pub use record::{GroupMetadata, Key, Record, StoredMember};
+pub use record::{GroupMetadata, Record, StoredMember};
 pub use settings::GroupSettings;
 pub use transactions::{
     ClientProtocol, InitRequest, Outcome, TransactionAction, TransactionCoordinator, TransactionError,

@@ -80,6 +80,10 @@ pub enum PhaseName {
     CompletingRebalance,
     /// Work.
     Stable,
+    /// The work has changed and is not divided anew yet (consumer protocol).
+    Assigning,
+    /// Members give up partitions and take others (consumer protocol).
+    Reconciling,
     /// Gone, or never there.
     Dead,
 }
@@ -92,6 +96,8 @@ impl PhaseName {
             Self::PreparingRebalance => "PreparingRebalance",
             Self::CompletingRebalance => "CompletingRebalance",
             Self::Stable => "Stable",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
             Self::Dead => "Dead",
         }
     }

@@ -187,7 +187,7 @@ impl Group {
     }
 
     pub(crate) fn is_of_consumers(&self) -> bool {
-        self.protocol_type.as_deref() == Some("consumer")
+        self.protocol_type.as_deref() == Some(subscription::CONSUMER)
     }
 
     /// Takes a member (or the promise of one) out of the group, and answers it if it waits.

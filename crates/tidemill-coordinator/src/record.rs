@@ -16,6 +16,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::consumer::ConsumerKey;
 use crate::error::RecordError;
 use crate::id::{GroupId, InstanceId, MemberId, Timestamp, TopicName};
 use crate::offsets::CommittedOffset;
@@ -35,11 +36,13 @@ pub struct Record {
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     /// The committed offset of a partition.
     Offset(GroupId, TopicName, i32),
     /// The group itself.
     Group(GroupId),
+    /// A group of the consumer protocol, or something of it.
+    Consumers(ConsumerKey),
 }
 
 /// A group's generation as the log keeps it.
@@ -82,21 +85,25 @@ pub struct StoredMember {
 
 impl Key {
     /// Reads a key. An unknown version is a newer broker's record, to be skipped.
-    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader::new(bytes);
         let version = reader.i16().ok_or(RecordError::NoKey)?;
         let key = match version {
             0 | OFFSET_KEY => reader.offset_key(),
             GROUP_KEY => reader.text().map(|group| Self::Group(group.into())),
-            unknown => return Err(RecordError::UnknownKey(unknown)),
+            other => match ConsumerKey::read(other, &mut reader) {
+                Some(key) => key.map(Self::Consumers),
+                None => return Err(RecordError::UnknownKey(other)),
+            },
         };
         key.ok_or(RecordError::Malformed(version))
     }
 
     /// The key's bytes.
-    pub fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         match self {
+            Self::Consumers(key) => return key.encode(),
             Self::Offset(group, topic, partition) => {
                 out.put_i16(OFFSET_KEY);
                 put_text(&mut out, group.as_str());
@@ -112,7 +119,7 @@ impl Key {
     }
 
     /// The record that deletes what this key names.
-    pub fn tombstone(&self) -> Record {
+    pub(crate) fn tombstone(&self) -> Record {
         Record {
             key: self.encode(),
             value: None,
@@ -260,6 +267,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn i32(&mut self) -> Option<i32> {
         self.array().map(i32::from_be_bytes)
+    }
+
+    pub(crate) fn u128(&mut self) -> Option<u128> {
+        self.array().map(u128::from_be_bytes)
     }
 
     pub(crate) fn i64(&mut self) -> Option<i64> {

@@ -394,6 +394,7 @@ impl World {
             PhaseName::Empty | PhaseName::Dead => assert!(group.members.is_empty()),
             PhaseName::Stable | PhaseName::CompletingRebalance => assert!(!group.members.is_empty()),
             PhaseName::PreparingRebalance => {}
+            PhaseName::Assigning | PhaseName::Reconciling => panic!("of the consumer protocol"),
         }
         for member in group.members.values() {
             let waits = member.waiting != crate::member::Waiting::Nothing;

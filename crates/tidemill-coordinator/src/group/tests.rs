@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
+use crate::record::Key;
 use crate::*;
 
 /// Runs scripts against a coordinator with one group of interest.
@@ -255,6 +256,7 @@ fn event_of(words: &[&str], to: ReplyTo) -> Event {
                 protocols: protocols.map(protocol).collect(),
                 member_id_required: version >= 4,
                 skips_assignment: version >= 9,
+                topics: Default::default(),
             };
             Event::Join { request, to }
         }
@@ -408,6 +410,7 @@ fn reply_text(reply: &Reply) -> String {
             .map(|a| format!("{} {}", a.member, result_text(&a.result)))
             .collect::<Vec<_>>()
             .join(", "),
+        Reply::ConsumerHeartbeat(answer) => format!("{answer:?}"),
         Reply::Commit(answers) | Reply::DeleteOffsets(answers) => answers_text(answers),
     }
 }
@@ -415,6 +418,7 @@ fn reply_text(reply: &Reply) -> String {
 fn record_text(record: &Record) -> String {
     match (Key::decode(&record.key).unwrap(), &record.value) {
         (Key::Offset(_, topic, partition), None) => format!("{topic}/{partition} tombstone"),
+        (Key::Consumers(key), value) => format!("{key:?} {}", value.is_some()),
         (Key::Group(_), None) => "group tombstone".to_owned(),
         (Key::Offset(_, topic, partition), Some(value)) => {
             let offset = CommittedOffset::decode(value).unwrap();
