@@ -52,6 +52,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("listeners", "PLAINTEXT://127.0.0.1:0"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "10"),
+    ("group.consumer.heartbeat.interval.ms", "500"),
     ("offsets.topic.num.partitions", "4"),
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.num.partitions", "4"),

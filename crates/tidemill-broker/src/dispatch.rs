@@ -83,6 +83,8 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DescribeProducers,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -149,6 +151,8 @@ pub(crate) async fn dispatch(
         ApiKey::DescribeProducers => call.answer(handlers::describe_producers::handle).await,
         ApiKey::DescribeTransactions => call.answer(handlers::describe_transactions::handle).await,
         ApiKey::ListTransactions => call.answer(handlers::list_transactions::handle).await,
+        ApiKey::ConsumerGroupHeartbeat => call.answer(handlers::consumer_group_heartbeat::handle).await,
+        ApiKey::ConsumerGroupDescribe => call.answer(handlers::consumer_group_describe::handle).await,
         // Invariant: every API in SERVED has its line above.
         _ => Err(RequestError::NotServed { api, version }),
     }

@@ -95,6 +95,8 @@ pub(crate) struct NewTopic {
 
 #[derive(Debug, Default)]
 struct Registry {
+    // Rises with every change.
+    version: u64,
     by_name: BTreeMap<String, Arc<Topic>>,
     by_id: HashMap<Uuid, Arc<Topic>>,
 }
@@ -102,6 +104,7 @@ struct Registry {
 impl Registry {
     fn insert(&mut self, topic: Topic) -> Arc<Topic> {
         let topic = Arc::new(topic);
+        self.version += 1;
         self.by_id.insert(topic.id, Arc::clone(&topic));
         self.by_name.insert(topic.name.clone(), Arc::clone(&topic));
         topic
@@ -222,6 +225,11 @@ impl Topics {
         self.read().by_id.get(&id).cloned()
     }
 
+    /// A number that rises with every change of topics.
+    pub(crate) fn version(&self) -> u64 {
+        self.read().version
+    }
+
     /// All topics, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
         self.read().by_name.values().cloned().collect()
@@ -298,6 +306,7 @@ impl Topics {
         metadata.append(&[Change::TopicDeleted { id: topic.id }])?;
         let removed = {
             let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+            registry.version += 1;
             registry.by_name.remove(&topic.name);
             registry.by_id.remove(&topic.id)
         };

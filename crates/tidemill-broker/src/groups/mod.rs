@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidemill_coordinator::{
-    Event, FetchedOffset, GroupDescription, GroupFilter, GroupId, GroupListing, GroupSettings, Reply,
-    ReplyTo, TopicName, answer_without_group, partition_of_group,
+    AssignorName, ConsumerDescription, Event, FetchedOffset, GroupDescription, GroupError, GroupFilter,
+    GroupId, GroupListing, GroupSettings, MemberId, Reply, ReplyTo, TopicId, TopicImage, TopicName,
+    TopicShape, answer_without_group, partition_of_group,
 };
 use tidemill_log::{AppendError, TransactionGuard};
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +38,8 @@ const MAILBOX_REQUESTS_MAX: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Shards {
     replies: AtomicU64,
+    // Guards the list only; held while it is made, so that several callers do not make it at once.
+    topics: Mutex<Arc<TopicImage>>,
     // Guards the map only; never held across an await.
     running: Mutex<HashMap<i32, Running>>,
 }
@@ -140,12 +143,47 @@ impl Groups {
         answered.await.ok().flatten()
     }
 
+    /// What the coordinator shows of a group of the consumer protocol; `None` if there is none.
+    pub(crate) async fn describe_consumers(&self, group: GroupId) -> Option<ConsumerDescription> {
+        let partition = self.partition_of(&group)?;
+        let (answer, answered) = oneshot::channel();
+        let command = Command::DescribeConsumers { group, answer };
+        self.running(&partition).send(command).await.ok()?;
+        answered.await.ok().flatten()
+    }
+
+    /// The topics there are, as groups see them. The list is made anew only when topics have changed.
+    pub(crate) fn topics(&self) -> Arc<TopicImage> {
+        let topics = &self.shared.topics;
+        let mut cached = self
+            .shared
+            .group_shards
+            .topics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Read before the topics: what changes meanwhile makes the next caller look again.
+        let version = topics.version();
+        if cached.version() != version {
+            let shapes = topics.all().into_iter().map(|topic| {
+                let shape = TopicShape {
+                    id: TopicId(topic.id.as_u128()),
+                    partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+                    internal: topic.is_internal(),
+                };
+                (topic.name.as_str().into(), shape)
+            });
+            *cached = Arc::new(TopicImage::new(version, shapes));
+        }
+        Arc::clone(&cached)
+    }
+
     /// The committed offsets of a group, of the partitions wanted or of all.
     pub(crate) async fn fetch_offsets(
         &self,
         group: GroupId,
+        by: Reader,
         wanted: Option<Vec<(TopicName, i32)>>,
-    ) -> Result<Vec<FetchedOffset>, Gone> {
+    ) -> Result<Result<Vec<FetchedOffset>, GroupError>, Gone> {
         let Some(partition) = self.partition_of(&group) else {
             let none = |(topic, partition)| FetchedOffset {
                 topic,
@@ -153,11 +191,12 @@ impl Groups {
                 committed: None,
                 unstable: false,
             };
-            return Ok(wanted.unwrap_or_default().into_iter().map(none).collect());
+            return Ok(Ok(wanted.unwrap_or_default().into_iter().map(none).collect()));
         };
         let (answer, answered) = oneshot::channel();
         let command = Command::FetchOffsets {
             group,
+            by,
             wanted,
             answer,
         };
@@ -272,6 +311,23 @@ impl Groups {
     }
 }
 
+/// Who reads a group's offsets: a member of the consumer protocol says its epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    /// Empty if it is no member.
+    pub(crate) member: MemberId,
+    pub(crate) epoch: i32,
+}
+
+impl Reader {
+    pub(crate) fn nobody() -> Reader {
+        Reader {
+            member: "".into(),
+            epoch: -1,
+        }
+    }
+}
+
 /// The coordinator ended while it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
@@ -282,6 +338,14 @@ fn group_settings(settings: &BrokerSettings) -> GroupSettings {
         session_timeout_min_ms: millis(settings.group_session_timeout_min),
         session_timeout_max_ms: millis(settings.group_session_timeout_max),
         size_max: settings.group_size_max,
+        consumer_session_timeout_ms: millis(settings.group_consumer_session_timeout),
+        consumer_heartbeat_interval_ms: millis(settings.group_consumer_heartbeat_interval),
+        consumer_size_max: settings.group_consumer_size_max,
+        consumer_assignors: settings
+            .group_consumer_assignors
+            .iter()
+            .filter_map(|name| AssignorName::of_name(name))
+            .collect(),
         offset_metadata_bytes_max: settings.offset_metadata_bytes_max,
         offsets_retention_ms: i64::try_from(settings.offsets_retention.as_millis()).unwrap_or(i64::MAX),
         offsets_retention_check_ms: millis(settings.offsets_retention_check_interval),

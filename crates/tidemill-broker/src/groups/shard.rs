@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidemill_coordinator::{
-    Action, Coordinator, Event, FetchedOffset, GroupDescription, GroupFilter, GroupId, GroupListing,
-    GroupSettings, Producer, Record, Reply, ReplyTo, Timestamp, TopicName, WriteFailure,
+    Action, ConsumerDescription, Coordinator, Event, FetchedOffset, GroupDescription, GroupError,
+    GroupFilter, GroupId, GroupListing, GroupSettings, Producer, Record, Reply, ReplyTo, Timestamp,
+    TopicName, WriteFailure,
 };
 use tidemill_log::{AppendError, Origin, TransactionGuard};
 use tidemill_protocol::batch::BatchBuilder;
 use tidemill_protocol::compression::Compression;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Reader;
 use crate::clock::{self, SteadyClock, sleep_until};
 use crate::markers::{Marker, without_sequence};
 use crate::partition::Partition;
@@ -31,14 +33,19 @@ pub(super) enum Command {
         group: GroupId,
         answer: oneshot::Sender<Option<GroupDescription>>,
     },
+    DescribeConsumers {
+        group: GroupId,
+        answer: oneshot::Sender<Option<ConsumerDescription>>,
+    },
     List {
         filter: GroupFilter,
         answer: oneshot::Sender<Vec<GroupListing>>,
     },
     FetchOffsets {
         group: GroupId,
+        by: Reader,
         wanted: Option<Vec<(TopicName, i32)>>,
-        answer: oneshot::Sender<Vec<FetchedOffset>>,
+        answer: oneshot::Sender<Result<Vec<FetchedOffset>, GroupError>>,
     },
     /// Offsets of a transaction, if it has not ended since its coordinator was asked: else nobody is answered.
     AskInTransaction {
@@ -159,15 +166,21 @@ impl Shard {
             Command::Describe { group, answer } => {
                 let _ = answer.send(self.coordinator.describe(&group));
             }
+            Command::DescribeConsumers { group, answer } => {
+                let _ = answer.send(self.coordinator.describe_consumers(&group));
+            }
             Command::List { filter, answer } => {
                 let _ = answer.send(self.coordinator.list(&filter));
             }
             Command::FetchOffsets {
                 group,
+                by,
                 wanted,
                 answer,
             } => {
-                let _ = answer.send(self.coordinator.fetch_offsets(&group, wanted.as_deref()));
+                let allowed = self.coordinator.check_fetch(&group, &by.member, by.epoch);
+                let fetch = |()| self.coordinator.fetch_offsets(&group, wanted.as_deref());
+                let _ = answer.send(allowed.map(fetch));
             }
             Command::ForgetTopic { topic } => self.coordinator.forget_topic(now, &topic, actions),
         }

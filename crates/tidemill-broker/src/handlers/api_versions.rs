@@ -8,8 +8,8 @@ use tidemill_protocol::{ErrorCode, KString};
 use crate::dispatch::SERVED;
 use crate::shared::Context;
 
-/// `transaction.version=2` makes producers use an epoch for each transaction (KIP-890).
-const FEATURES: &[(&str, i16)] = &[("transaction.version", 2)];
+/// `group.version=1` offers the consumer protocol (KIP-848), `transaction.version=2` makes producers use an epoch for each transaction (KIP-890).
+const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 
 pub(crate) async fn handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
     // From version 3 on a client says what it is; Kafka refuses names that could not be a metric's.

@@ -11,9 +11,9 @@ use crate::shared::Context;
 
 /// Everything that can be done to a group, while nothing is forbidden: read (3), delete (6), describe (8), describe and
 /// alter its settings (10, 11), as bits.
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(crate) const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// The client did not ask.
-const NO_OPERATIONS: i32 = i32::MIN;
+pub(crate) const NO_OPERATIONS: i32 = i32::MIN;
 
 pub(crate) async fn handle(context: Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let operations = if request.include_authorized_operations {

@@ -55,6 +55,7 @@ fn join_request(request: &JoinGroupRequest, context: &Context) -> JoinRequest {
             .collect(),
         member_id_required: context.version >= 4,
         skips_assignment: context.version >= 9,
+        topics: Groups::of(&context.shared).topics(),
     }
 }
 

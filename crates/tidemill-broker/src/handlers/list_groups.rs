@@ -20,7 +20,7 @@ pub(crate) async fn handle(context: Context, request: ListGroupsRequest) -> List
         group_id: group.group.as_str().into(),
         protocol_type: group.protocol_type.into(),
         group_state: KString::from_static(group.phase.as_str()),
-        group_type: KString::from_static("classic"),
+        group_type: KString::from_static(group.kind),
     });
     ListGroupsResponse {
         throttle_time_ms: 0,

@@ -48,7 +48,9 @@ pub(crate) async fn handle(context: Context, request: MetadataRequest) -> Metada
 }
 
 fn find(shared: &Shared, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
-    let Some(name) = asked.name else {
+    // Java's clients send an empty name beside the id they mean.
+    let name = asked.name.filter(|_| asked.topic_id.is_nil());
+    let Some(name) = name else {
         return match shared.topics.find_id(asked.topic_id) {
             Some(topic) => describe(shared, &topic),
             None => failed(None, asked.topic_id, ErrorCode::UnknownTopicId),

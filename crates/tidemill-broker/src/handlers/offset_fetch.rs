@@ -1,5 +1,5 @@
 //! OffsetFetch, API 9, v1-9: one group up to v7, several from v8. No topics mean all. `require_stable` (v7) refuses
-//! partitions whose offset an open transaction may yet change.
+//! partitions whose offset an open transaction may yet change; v9 checks the epoch of a member.
 
 use tidemill_coordinator::{FetchedOffset, TopicName};
 use tidemill_protocol::messages::offset_fetch::{
@@ -8,7 +8,8 @@ use tidemill_protocol::messages::offset_fetch::{
 };
 use tidemill_protocol::{ErrorCode, KString};
 
-use crate::groups::{Gone, Groups};
+use crate::error_code;
+use crate::groups::{Gone, Groups, Reader};
 use crate::shared::Context;
 
 pub(crate) async fn handle(context: Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
@@ -22,7 +23,11 @@ pub(crate) async fn handle(context: Context, request: OffsetFetchRequest) -> Off
                     .map(|topic| (&topic.name, topic.partition_indexes.as_slice()));
                 wanted(partitions)
             });
-            answers.push(fetch_group(&groups, &group.group_id, wanted, request.require_stable).await);
+            let by = Reader {
+                member: group.member_id.as_deref().unwrap_or_default().into(),
+                epoch: group.member_epoch,
+            };
+            answers.push(fetch_group(&groups, &group.group_id, by, wanted, request.require_stable).await);
         }
         return OffsetFetchResponse {
             groups: answers,
@@ -35,7 +40,14 @@ pub(crate) async fn handle(context: Context, request: OffsetFetchRequest) -> Off
             .map(|topic| (&topic.name, topic.partition_indexes.as_slice()));
         wanted(partitions)
     });
-    let group = fetch_group(&groups, &request.group_id, wanted, request.require_stable).await;
+    let group = fetch_group(
+        &groups,
+        &request.group_id,
+        Reader::nobody(),
+        wanted,
+        request.require_stable,
+    )
+    .await;
     OffsetFetchResponse {
         throttle_time_ms: 0,
         topics: group.topics.into_iter().map(as_single_group).collect(),
@@ -57,11 +69,13 @@ fn wanted<'a>(topics: impl Iterator<Item = (&'a KString, &'a [i32])>) -> Vec<(To
 async fn fetch_group(
     groups: &Groups,
     group: &KString,
+    by: Reader,
     wanted: Option<Vec<(TopicName, i32)>>,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
-    let (error_code, fetched) = match groups.fetch_offsets((&**group).into(), wanted).await {
-        Ok(fetched) => (ErrorCode::None, fetched),
+    let (error_code, fetched) = match groups.fetch_offsets((&**group).into(), by, wanted).await {
+        Ok(Ok(fetched)) => (ErrorCode::None, fetched),
+        Ok(Err(error)) => (error_code::of_group(error), Vec::new()),
         Err(Gone) => (ErrorCode::CoordinatorNotAvailable, Vec::new()),
     };
     OffsetFetchResponseGroup {

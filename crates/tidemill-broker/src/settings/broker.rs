@@ -49,6 +49,14 @@ pub struct BrokerSettings {
     pub group_session_timeout_max: Duration,
     /// `group.max.size`.
     pub group_size_max: usize,
+    /// `group.consumer.session.timeout.ms`.
+    pub group_consumer_session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub group_consumer_heartbeat_interval: Duration,
+    /// `group.consumer.max.size`.
+    pub group_consumer_size_max: usize,
+    /// `group.consumer.assignors`.
+    pub group_consumer_assignors: Vec<String>,
     /// `offset.metadata.max.bytes`.
     pub offset_metadata_bytes_max: usize,
     /// `offsets.retention.minutes`.
@@ -100,6 +108,10 @@ impl BrokerSettings {
             group_session_timeout_min: millis(values, "group.min.session.timeout.ms"),
             group_session_timeout_max: millis(values, "group.max.session.timeout.ms"),
             group_size_max: size(values, "group.max.size"),
+            group_consumer_session_timeout: millis(values, "group.consumer.session.timeout.ms"),
+            group_consumer_heartbeat_interval: millis(values, "group.consumer.heartbeat.interval.ms"),
+            group_consumer_size_max: size(values, "group.consumer.max.size"),
+            group_consumer_assignors: values.list("group.consumer.assignors"),
             offset_metadata_bytes_max: size(values, "offset.metadata.max.bytes"),
             offsets_retention: millis(values, "offsets.retention.minutes") * 60_000,
             offsets_retention_check_interval: millis(values, "offsets.retention.check.interval.ms"),

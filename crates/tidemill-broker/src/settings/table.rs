@@ -96,6 +96,10 @@ pub const SETTINGS: &[Setting] = &[
     broker("group.min.session.timeout.ms", Int, "6000").range(0, INT_MAX).doc("The shortest session timeout a member may ask for."),
     broker("group.max.session.timeout.ms", Int, "1800000").range(0, INT_MAX).doc("The longest session timeout a member may ask for."),
     broker("group.max.size", Int, "2147483647").range(1, INT_MAX).doc("How many members a group may have."),
+    broker("group.consumer.session.timeout.ms", Int, "45000").range(1, INT_MAX).doc("How long a member of the consumer protocol may be silent."),
+    broker("group.consumer.heartbeat.interval.ms", Int, "5000").range(1, INT_MAX).doc("How often a member of the consumer protocol comes."),
+    broker("group.consumer.max.size", Int, "2147483647").range(1, INT_MAX).doc("How many members a group of the consumer protocol may have."),
+    broker("group.consumer.assignors", List, "uniform,range").one_of(&["uniform", "range"]).doc("How the work of a group of the consumer protocol may be divided, the default first."),
     broker("offset.metadata.max.bytes", Int, "4096").range(0, INT_MAX).doc("The longest text a committed offset may carry."),
     broker("offsets.retention.minutes", Int, "10080").range(1, INT_MAX).doc("How long an empty group's offsets are kept."),
     broker("offsets.retention.check.interval.ms", Long, "600000").range(1, i64::MAX).doc("How often expired offsets are looked for."),
@@ -169,7 +173,8 @@ pub const SETTINGS: &[Setting] = &[
     absent("compression.level", Int, "-1").doc("The broker does not compress."),
     absent("max.connections.per.ip", Int, "2147483647").doc("Connections are bounded in all, not by address."),
     absent("request.timeout.ms", Int, "30000").doc("There is one broker."),
-    absent("group.coordinator.rebalance.protocols", List, "classic,consumer,streams").doc("Groups are classic."),
+    absent("group.coordinator.rebalance.protocols", List, "classic,consumer,streams").doc("Groups are of the classic or the consumer protocol, as their members are."),
+    absent("group.consumer.migration.policy", Text, "bidirectional").doc("Groups move to the consumer protocol and back as their members do."),
     absent("remote.log.storage.system.enable", Boolean, "false").doc("There are no tiers."),
 ];
 

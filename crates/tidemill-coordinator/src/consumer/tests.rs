@@ -475,10 +475,10 @@ fn a_static_member_that_is_away_keeps_its_work_until_its_session_ends() {
     assert_eq!(world.join("other"), "2 []", "what is kept is not given to others");
     assert_eq!(
         show(&world.beat(named(joining("b")))),
-        "1 [t0 t1]",
+        "2 [t0 t1]",
         "its share meanwhile"
     );
-    assert_eq!(show(&world.beat(named(at("a", 1)))), "FencedInstanceId");
+    assert_eq!(show(&world.beat(named(at("a", 2)))), "FencedInstanceId");
     world.restart();
     assert_eq!(show(&world.beat(named(at("b", -2)))), "-2 [as before]");
     world.pass(1_000);

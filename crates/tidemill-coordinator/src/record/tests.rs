@@ -80,7 +80,7 @@ fn older_and_newer_versions_of_values_are_read() {
 
 #[test]
 fn what_a_newer_broker_wrote_is_named_and_skipped() {
-    assert_eq!(Key::decode(b"\0\x03\0\x01g"), Err(RecordError::UnknownKey(3)));
+    assert_eq!(Key::decode(b"\0\x63\0\x01g"), Err(RecordError::UnknownKey(99)));
     assert_eq!(
         CommittedOffset::decode(b"\0\x05"),
         Err(RecordError::UnknownValue { key: 1, version: 5 })
