@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidemill_data::{
     BoxError, Headers, Place, Presence, Stamped, StoreName, Timestamp, Topic, Windowed, Wire,
 };
-use tidemill_store::{ByteStore, ChangelogPosition, MemoryByteStore, TopicId};
+use tidemill_store::{ByteStore, ChangelogPosition, Family, KeyRange, MemoryByteStore, TopicId, WriteOp};
 use tidemill_streams::{
     App, Failure, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId,
     Topology, WindowedRow,
@@ -40,6 +40,13 @@ pub struct TestDriver {
 struct Committed {
     next: i64,
     metadata: String,
+}
+
+/// What becomes of the tasks' databases when they start again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disks {
+    Kept,
+    Lost,
 }
 
 /// How many records a task takes before others get their turn.
@@ -104,11 +111,11 @@ impl TestDriver {
             committed: BTreeMap::new(),
             outputs: Outputs::new(),
         };
-        driver.open_tasks()?;
+        driver.open_tasks(Disks::Kept)?;
         Ok(driver)
     }
 
-    fn open_tasks(&mut self) -> Result<(), TestError> {
+    fn open_tasks(&mut self, disks: Disks) -> Result<(), TestError> {
         self.tasks.clear();
         for (subtopology, part) in self.topology.subtopologies().iter().enumerate() {
             let internal = part.repartition_sources.iter().map(|topic| &topic.name);
@@ -126,6 +133,9 @@ impl TestDriver {
                     task: id.to_string(),
                     source,
                 })?;
+                if disks == Disks::Lost {
+                    wipe(&*base, &part.stores)?;
+                }
                 let topology = Arc::clone(&self.topology);
                 let mut task = Task::new(topology, id, base, &TaskConfig::default(), self.now)?;
                 restore(&self.cluster, &mut task)?;
@@ -468,7 +478,12 @@ impl TestDriver {
     /// When state cannot be opened, or a record fails this time.
     #[track_caller]
     pub fn crash(&mut self) {
-        pass(self.open_tasks());
+        self.start_again(Disks::Kept);
+    }
+
+    #[track_caller]
+    fn start_again(&mut self, disks: Disks) {
+        pass(self.open_tasks(disks));
         for task in &mut self.tasks {
             let partition = task.id().partition;
             for topic in task.inputs() {
@@ -487,16 +502,25 @@ impl TestDriver {
         pass(self.run());
     }
 
-    /// Commits, loses all state, and starts the tasks again: state comes back from the changelogs.
+    /// Commits, loses all state, and starts the tasks again: state comes back from the changelogs. Databases that the
+    /// test opens are emptied.
     ///
     /// # Panics
     /// When state cannot be written or opened.
     #[track_caller]
     pub fn restart_without_state(&mut self) {
         pass(self.try_commit());
-        self.opener = in_memory();
-        self.crash();
+        self.start_again(Disks::Lost);
     }
+}
+
+/// Empties a database: rows, and what the stores know of themselves.
+fn wipe(base: &dyn ByteStore, stores: &[String]) -> Result<(), TestError> {
+    let families = stores.iter().filter_map(|name| base.family(name));
+    let families = families.chain([Family::METADATA]);
+    let range = KeyRange::ALL;
+    base.write(&mut families.map(|family| WriteOp::DeleteRange { family, range }))?;
+    Ok(())
 }
 
 /// Databases in memory, the same one for a task each time it is opened.
@@ -511,7 +535,7 @@ fn in_memory() -> Opener {
     })
 }
 
-fn restore(cluster: &Cluster, task: &mut Task) -> Result<(), TestError> {
+pub(crate) fn restore(cluster: &Cluster, task: &mut Task) -> Result<(), TestError> {
     let partition = task.id().partition;
     for changelog in task.changelogs() {
         let from = changelog.position.map_or(0, |position| position.next_offset);
@@ -528,7 +552,7 @@ fn restore(cluster: &Cluster, task: &mut Task) -> Result<(), TestError> {
     Ok(())
 }
 
-fn end(cluster: &Cluster, topic: &str, partition: i32) -> ChangelogPosition {
+pub(crate) fn end(cluster: &Cluster, topic: &str, partition: i32) -> ChangelogPosition {
     let next_offset = i64::try_from(cluster.records(topic, partition).len()).unwrap_or(i64::MAX);
     ChangelogPosition {
         topic_id: TopicId::default(),
@@ -537,14 +561,18 @@ fn end(cluster: &Cluster, topic: &str, partition: i32) -> ChangelogPosition {
     }
 }
 
-fn encoded<T: 'static>(wire: &Wire<T>, place: Place<'_>, value: &T) -> Result<Option<Bytes>, TestError> {
+pub(crate) fn encoded<T: 'static>(
+    wire: &Wire<T>,
+    place: Place<'_>,
+    value: &T,
+) -> Result<Option<Bytes>, TestError> {
     let mut bytes = Vec::new();
     let presence = wire.encode(place, value, &mut bytes)?;
     Ok((presence == Presence::Value).then(|| Bytes::from(bytes)))
 }
 
 #[track_caller]
-fn pass<T>(result: Result<T, TestError>) -> T {
+pub(crate) fn pass<T>(result: Result<T, TestError>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("{error}"),

@@ -25,10 +25,15 @@
 //! t.restart_without_state(); // a new machine: state comes back from the changelog
 //! assert_eq!(t.row(&COUNTS, "u1").map(|row| row.value), Some(2));
 //! ```
+//!
+//! [`Simulation`] runs several instances of a program in virtual time, and lets them crash, come back and rebalance as a
+//! seed decides.
 
 mod cluster;
 mod driver;
 mod error;
+mod simulation;
 
 pub use driver::{Opener, TestDriver, at, ms};
 pub use error::TestError;
+pub use simulation::{Guarantee, Scene, Simulation};

@@ -275,3 +275,25 @@ fn a_late_wall_clock_punctuation_comes_once_and_a_cancelled_one_never() {
     t.advance(9 * SECOND);
     assert_eq!(values(&mut t), [1]);
 }
+
+#[test]
+fn a_restart_without_state_empties_the_databases_that_the_test_opens() {
+    use std::sync::Arc;
+    use tidemill_store::{ByteStore, Family, MemoryByteStore, WriteOp};
+
+    const CLICKS: Topic<String, String> = Topic::new("clicks");
+    let app = App::new("app");
+    let _ = app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    let database: Arc<dyn ByteStore> = Arc::new(MemoryByteStore::new(&["counts"]));
+    let opened = Arc::clone(&database);
+    let mut t = TestDriver::try_new(&app, 1, &[], Box::new(move |_, _| Ok(Arc::clone(&opened)))).unwrap();
+    t.pipe(&CLICKS, "u1", "a", ms(1));
+    t.commit();
+    // A row that no changelog brings back.
+    let (family, key, value) = (Family::of_store(0), &b"stray"[..], &b"row"[..]);
+    database.write(&mut [WriteOp::Put { family, key, value }].into_iter()).unwrap();
+    t.restart_without_state();
+    assert!(!database.get(family, key, &mut Vec::new()).unwrap());
+    assert!(database.get(family, b"u1", &mut Vec::new()).unwrap());
+    assert_eq!(t.row(&COUNTS, "u1").map(|row| row.value), Some(1));
+}

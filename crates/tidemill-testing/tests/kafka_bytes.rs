@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use tidemill_data::{BoxError, MINUTE, SECOND, StoreName, Topic, Windowed};
 use tidemill_streams::{
-    App, Buffer, Forward, JoinWindow, KeyValues, Materialized, Processor, Record, Session, Sliding, Tumbling, Windows,
+    App, Buffer, Forward, JoinWindow, KeyValues, Materialized, Processor, Record, Session, Sliding, Tumbling,
+    Windows,
 };
 use tidemill_testing::{TestDriver, ms};
 
