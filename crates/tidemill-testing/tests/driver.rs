@@ -291,7 +291,9 @@ fn a_restart_without_state_empties_the_databases_that_the_test_opens() {
     t.commit();
     // A row that no changelog brings back.
     let (family, key, value) = (Family::of_store(0), &b"stray"[..], &b"row"[..]);
-    database.write(&mut [WriteOp::Put { family, key, value }].into_iter()).unwrap();
+    database
+        .write(&mut [WriteOp::Put { family, key, value }].into_iter())
+        .unwrap();
     t.restart_without_state();
     assert!(!database.get(family, key, &mut Vec::new()).unwrap());
     assert!(database.get(family, b"u1", &mut Vec::new()).unwrap());
