@@ -1,10 +1,14 @@
 //! One operator a file: the methods users call, and what runs behind them.
 
 mod aggregate;
+mod average;
 mod closer;
 mod cogroup;
 mod cogroup_windowed;
 mod count_windowed;
+mod dedupe;
+mod distinct;
+mod extremes;
 mod filter;
 mod flat_map;
 mod flat_map_values;
@@ -27,12 +31,14 @@ mod process;
 mod repartition;
 mod row_wise;
 mod select_key;
+mod sequence;
 mod session_aggregate;
 mod session_windowed;
 mod sink;
 mod sliding_aggregate;
 mod source;
 mod split;
+mod sum;
 mod suppress;
 mod table_aggregate;
 mod table_filter;
@@ -41,11 +47,14 @@ mod table_source;
 mod time_windowed;
 mod to_stream;
 mod to_table;
+mod top_n;
 mod window_aggregate;
 
+pub use average::Average;
 pub use cogroup::CogroupedKStream;
 pub use cogroup_windowed::{SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};
 pub use count_windowed::CountWindowedKStream;
+pub use distinct::Distinct;
 pub use join_foreign_key::ForeignKeyed;
 pub use join_table_with_grace::Grace;
 pub use map_async::InFlight;
@@ -53,6 +62,7 @@ pub use session_windowed::SessionWindowedKStream;
 pub use split::Split;
 pub use suppress::{Buffer, WhenFull};
 pub use time_windowed::TimeWindowedKStream;
+pub use top_n::Top;
 
 /// Whether a name was made from an operator's place in the program.
 pub(crate) fn named_by_place(name: &str) -> bool {

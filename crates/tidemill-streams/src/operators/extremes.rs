@@ -1,0 +1,129 @@
+//! `min`, `max`: the least and the greatest of each key.
+
+use tidemill_data::Windowed;
+
+use crate::{KGroupedStream, KTable, Materialized, TimeWindowedKStream};
+
+impl<K: 'static, V: 'static> KGroupedStream<K, V> {
+    /// The least of what `of` takes from the records of each key. Of what cannot be compared, such as a NaN, the
+    /// earlier stays.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App};
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let table = app.stream(&AMOUNTS).group_by_key().min(&STORE, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn min<N: PartialOrd + 'static>(
+        self,
+        store: impl Into<Materialized<K, N>>,
+        of: impl Fn(&K, V) -> N + Send + Sync + 'static,
+    ) -> KTable<K, N> {
+        self.aggregate_option(
+            store,
+            || None,
+            move |key, value, known: Option<N>| {
+                let new = of(key, value);
+                Some(match known {
+                    Some(known) if !(new < known) => known,
+                    _ => new,
+                })
+            },
+        )
+    }
+
+    /// The greatest of what `of` takes from the records of each key. Of what cannot be compared, such as a NaN, the
+    /// earlier stays.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App};
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let table = app.stream(&AMOUNTS).group_by_key().max(&STORE, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn max<N: PartialOrd + 'static>(
+        self,
+        store: impl Into<Materialized<K, N>>,
+        of: impl Fn(&K, V) -> N + Send + Sync + 'static,
+    ) -> KTable<K, N> {
+        self.aggregate_option(
+            store,
+            || None,
+            move |key, value, known: Option<N>| {
+                let new = of(key, value);
+                Some(match known {
+                    Some(known) if !(new > known) => known,
+                    _ => new,
+                })
+            },
+        )
+    }
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
+    /// The least of what `of` takes from the records of each key in each window. Of what cannot be compared, such as a NaN, the
+    /// earlier stays.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Tumbling};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<Windowed<String>, i64> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let table = app.stream(&AMOUNTS).group_by_key().window(Tumbling::of(MINUTE)).min(&STORE, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn min<N: PartialOrd + 'static>(
+        self,
+        store: impl Into<Materialized<Windowed<K>, N>>,
+        of: impl Fn(&K, V) -> N + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, N> {
+        self.aggregate_option(
+            store,
+            || None,
+            move |key, value, known: Option<N>| {
+                let new = of(key, value);
+                Some(match known {
+                    Some(known) if !(new < known) => known,
+                    _ => new,
+                })
+            },
+        )
+    }
+
+    /// The greatest of what `of` takes from the records of each key in each window. Of what cannot be compared, such as a NaN, the
+    /// earlier stays.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Tumbling};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<Windowed<String>, i64> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let table = app.stream(&AMOUNTS).group_by_key().window(Tumbling::of(MINUTE)).max(&STORE, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn max<N: PartialOrd + 'static>(
+        self,
+        store: impl Into<Materialized<Windowed<K>, N>>,
+        of: impl Fn(&K, V) -> N + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, N> {
+        self.aggregate_option(
+            store,
+            || None,
+            move |key, value, known: Option<N>| {
+                let new = of(key, value);
+                Some(match known {
+                    Some(known) if !(new > known) => known,
+                    _ => new,
+                })
+            },
+        )
+    }
+}

@@ -1,0 +1,69 @@
+//! `sum`: what the records of each key add up to.
+
+use std::ops::Add;
+
+use tidemill_data::Windowed;
+
+use crate::{KGroupedStream, KTable, Materialized, TimeWindowedKStream};
+
+impl<K: 'static, V: 'static> KGroupedStream<K, V> {
+    /// What the records of each key add up to, of a number that `of` takes from each.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App};
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let table = app.stream(&AMOUNTS).group_by_key().sum(&STORE, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn sum<N: Add<Output = N> + 'static>(
+        self,
+        store: impl Into<Materialized<K, N>>,
+        of: impl Fn(&K, V) -> N + Send + Sync + 'static,
+    ) -> KTable<K, N> {
+        self.aggregate_option(
+            store,
+            || None,
+            move |key, value, sum: Option<N>| {
+                let number = of(key, value);
+                Some(match sum {
+                    Some(sum) => sum + number,
+                    None => number,
+                })
+            },
+        )
+    }
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
+    /// What the records of each key add up to in each window, of a number that `of` takes from each.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Tumbling};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<Windowed<String>, i64> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let table = app.stream(&AMOUNTS).group_by_key().window(Tumbling::of(MINUTE)).sum(&STORE, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn sum<N: Add<Output = N> + 'static>(
+        self,
+        store: impl Into<Materialized<Windowed<K>, N>>,
+        of: impl Fn(&K, V) -> N + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, N> {
+        self.aggregate_option(
+            store,
+            || None,
+            move |key, value, sum: Option<N>| {
+                let number = of(key, value);
+                Some(match sum {
+                    Some(sum) => sum + number,
+                    None => number,
+                })
+            },
+        )
+    }
+}
