@@ -28,8 +28,9 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             move |key, value, known: Option<N>| {
                 let new = of(key, value);
                 Some(match known {
-                    Some(known) if !(new < known) => known,
-                    _ => new,
+                    Some(known) if new < known => new,
+                    Some(known) => known,
+                    None => new,
                 })
             },
         )
@@ -58,8 +59,9 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             move |key, value, known: Option<N>| {
                 let new = of(key, value);
                 Some(match known {
-                    Some(known) if !(new > known) => known,
-                    _ => new,
+                    Some(known) if new > known => new,
+                    Some(known) => known,
+                    None => new,
                 })
             },
         )
@@ -90,8 +92,9 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
             move |key, value, known: Option<N>| {
                 let new = of(key, value);
                 Some(match known {
-                    Some(known) if !(new < known) => known,
-                    _ => new,
+                    Some(known) if new < known => new,
+                    Some(known) => known,
+                    None => new,
                 })
             },
         )
@@ -120,8 +123,9 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
             move |key, value, known: Option<N>| {
                 let new = of(key, value);
                 Some(match known {
-                    Some(known) if !(new > known) => known,
-                    _ => new,
+                    Some(known) if new > known => new,
+                    Some(known) => known,
+                    None => new,
                 })
             },
         )
