@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Policy, Topology, TopologyError, builder::Builder};
+use crate::{Policy, Topology, TopologyError, builder::Builder, windows::Forgetting};
 
 /// A program under composition: streams and tables are made from it, and operators from those.
 ///
@@ -53,6 +53,27 @@ impl App {
     /// left join's record without a partner. The default is zero: it is emitted with the first record that allows it.
     pub fn emit_interval(&self, interval: Duration) {
         self.builder.lock().emit_interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+    }
+
+    /// Lets windowed stores forget as early as Kafka Streams' do, for programs that must agree with it in that too. To be
+    /// said before the windows are composed.
+    ///
+    /// Kafka Streams keeps windows and sessions no longer, by default, than they take records themselves: a window can be
+    /// forgotten before `emit_on_close` has emitted it, and a session, or what a sliding window is made of, before a
+    /// record joins it that is not late. Here both are kept as long as they are needed, unless this says otherwise.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const VISITS: StoreName<Windowed<String>, i64> = StoreName::new("visits");
+    /// let app = App::new("docs");
+    /// app.forget_as_kafka_streams();
+    /// app.stream(&IN).group_by_key().window(Session::gap(30 * MINUTE)).count(&VISITS);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn forget_as_kafka_streams(&self) {
+        self.builder.lock().forgetting = Forgetting::AsKafkaStreams;
     }
 
     /// The topology composed so far. No operator can be added after this.

@@ -6,8 +6,16 @@ use tidemill_data::{Timestamp, Wire};
 use tidemill_store::StoreSpec;
 
 use crate::{
-    TopicIndex, calls::Calling, clocks::ClockIndex, context::Context, edge::Flow, failure::Policy,
-    processor::Children, punctuation::Schedule, window_rows::WindowKeys, windows::Closing,
+    TopicIndex,
+    calls::Calling,
+    clocks::ClockIndex,
+    context::Context,
+    edge::Flow,
+    failure::Policy,
+    processor::Children,
+    punctuation::Schedule,
+    window_rows::WindowKeys,
+    windows::{Closing, Forgetting},
 };
 
 /// Identifies an operator: its position in the program.
@@ -130,6 +138,7 @@ pub(crate) struct Graph {
     pub(crate) wants_null_keys: Vec<NodeId>,
     /// The least advance of the wall clock between two emissions of what waited for its window to close.
     pub(crate) emit_interval_ms: i64,
+    pub(crate) forgetting: Forgetting,
     pub(crate) problems: Vec<String>,
     pub(crate) built: bool,
     names_given: usize,
@@ -153,6 +162,7 @@ impl Graph {
             copartitioned: Vec::new(),
             wants_null_keys: Vec::new(),
             emit_interval_ms: 0,
+            forgetting: Forgetting::default(),
             problems: Vec::new(),
             built: false,
             names_given: 0,

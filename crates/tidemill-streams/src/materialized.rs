@@ -77,9 +77,9 @@ impl<K, V> Materialized<K, V> {
         }
     }
 
-    /// How long windows are kept: as long as `least` if the program does not say. Less than that is a problem.
-    pub(crate) fn window_retention_ms(&self, graph: &mut Graph, least: i64) -> i64 {
-        let retention_ms = self.retention_ms.unwrap_or(least);
+    /// How long windows are kept: `unsaid` if the program does not say. Less than `least` is a problem.
+    pub(crate) fn window_retention_ms(&self, graph: &mut Graph, least: i64, unsaid: i64) -> i64 {
+        let retention_ms = self.retention_ms.unwrap_or(unsaid);
         if retention_ms < least {
             let store = self.name.as_deref().unwrap_or("of no name");
             graph.problems.push(format!(

@@ -36,6 +36,7 @@ pub(crate) struct WindowRows<K, A> {
     pub(crate) index: StoreIndex,
     pub(crate) format: RowFormat<K, A>,
     pub(crate) size_ms: i64,
+    pub(crate) retention_ms: i64,
 }
 
 impl<K, A> Clone for WindowRows<K, A> {
@@ -44,6 +45,7 @@ impl<K, A> Clone for WindowRows<K, A> {
             index: self.index,
             format: self.format.clone(),
             size_ms: self.size_ms,
+            retention_ms: self.retention_ms,
         }
     }
 }
@@ -54,13 +56,14 @@ impl<K: 'static, A: 'static> WindowRows<K, A> {
         index: StoreIndex,
         key: Wire<K>,
         value: Wire<A>,
-        size_ms: i64,
+        (size_ms, retention_ms): (i64, i64),
     ) -> Self {
         graph.windowed(index, &key, Some(size_ms));
         Self {
             index,
             format: RowFormat::new(graph, index, key, value),
             size_ms,
+            retention_ms,
         }
     }
 
@@ -186,6 +189,7 @@ pub(crate) struct RawSession {
 pub(crate) struct SessionRows<K, A> {
     pub(crate) index: StoreIndex,
     pub(crate) format: RowFormat<K, A>,
+    pub(crate) retention_ms: i64,
 }
 
 impl<K, A> Clone for SessionRows<K, A> {
@@ -193,16 +197,24 @@ impl<K, A> Clone for SessionRows<K, A> {
         Self {
             index: self.index,
             format: self.format.clone(),
+            retention_ms: self.retention_ms,
         }
     }
 }
 
 impl<K: 'static, A: 'static> SessionRows<K, A> {
-    pub(crate) fn new(graph: &mut Graph, index: StoreIndex, key: Wire<K>, value: Wire<A>) -> Self {
+    pub(crate) fn new(
+        graph: &mut Graph,
+        index: StoreIndex,
+        key: Wire<K>,
+        value: Wire<A>,
+        retention_ms: i64,
+    ) -> Self {
         graph.windowed(index, &key, None);
         Self {
             index,
             format: RowFormat::new(graph, index, key, value),
+            retention_ms,
         }
     }
 

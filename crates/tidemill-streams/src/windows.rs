@@ -246,6 +246,16 @@ pub(crate) fn ms(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// When stores of windows forget, unless the program says how long they keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Forgetting {
+    /// When nothing can come of it any more.
+    #[default]
+    WhenUnneeded,
+    /// When a window takes no more records, whether or not it was emitted or others depend on it.
+    AsKafkaStreams,
+}
+
 /// Where windows of time lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -271,13 +281,23 @@ impl TimeWindows {
         }
     }
 
-    /// How long windows are kept if the program does not say: Kafka Streams' default.
-    pub(crate) fn retention_ms(&self) -> i64 {
+    /// The least that a program may choose to keep windows for, as in Kafka Streams.
+    pub(crate) fn retention_ms_min(&self) -> i64 {
         let reach = match self.shape {
             Shape::Stepping { size_ms, .. } => size_ms,
             Shape::Sliding { difference_ms } => difference_ms.saturating_mul(2),
         };
         reach.saturating_add(self.closing.grace_ms)
+    }
+
+    /// How long windows are kept if the program does not say.
+    pub(crate) fn retention_ms(&self, forgetting: Forgetting) -> i64 {
+        match (self.shape, forgetting) {
+            // A window that is open is made of one that starts up to twice the difference, and 1 ms, before it closes. The
+            // newest window starts right after the newest record.
+            (Shape::Sliding { .. }, Forgetting::WhenUnneeded) => self.retention_ms_min().saturating_add(3),
+            _ => self.retention_ms_min(),
+        }
     }
 
     /// What makes these no windows.
@@ -302,6 +322,18 @@ pub(crate) struct SessionWindows {
 }
 
 impl SessionWindows {
+    /// How long sessions are kept if the program does not say.
+    pub(crate) fn retention_ms(&self, forgetting: Forgetting) -> i64 {
+        match forgetting {
+            // A record that is not late joins sessions that ended up to a gap before it.
+            Forgetting::WhenUnneeded => self
+                .closes_after_ms()
+                .saturating_add(self.gap_ms)
+                .saturating_add(1),
+            Forgetting::AsKafkaStreams => self.closes_after_ms(),
+        }
+    }
+
     /// How long after its last record a session closes.
     pub(crate) fn closes_after_ms(&self) -> i64 {
         self.gap_ms.saturating_add(self.closing.grace_ms)

@@ -227,13 +227,13 @@ golden! {
         app.table_versioned(&Topic::<String, String>::new("left"), &store("history"), 5 * MINUTE);
     };
     suppress, Piped: |app| {
-        app.stream(&LEFT)
+        let _ = app.stream(&LEFT)
             .group_by_key()
             .count(&store("counts"))
             .suppress_until_time_limit(10 * MINUTE, Buffer::unbounded().named("wait"));
     };
     suppress_windows, Piped: |app| {
-        app.stream(&LEFT)
+        let _ = app.stream(&LEFT)
             .group_by_key()
             .window(Tumbling::of(10 * SECOND).grace(5 * MINUTE))
             .count(&windows("windows"))

@@ -350,3 +350,79 @@ fn a_table_behind_a_suppression_subtracts_what_it_added() {
     // 20 went on at once, 10 never did; 40 replaced it, 30 was never seen. 1 waits.
     assert_eq!(driver.row(&SUMS, "all").map(|row| row.value), Some(40));
 }
+
+#[test]
+fn windows_are_kept_until_they_were_emitted() {
+    let app = App::new("app");
+    let windows = app.stream(&IN).group_by_key().window(Tumbling::of(60 * SECOND));
+    to_out(&windows.emit_on_close().count(&COUNTS));
+    let mut driver = TestDriver::new(&app);
+    pipe(&mut driver, "k", 5_000);
+    pipe(&mut driver, "l", 40_000);
+    // Far beyond what the store keeps: Kafka Streams would have forgotten both.
+    pipe(&mut driver, "k", 3_600_000);
+    assert_eq!(out(&mut driver), ["k@0/60000=1", "l@0/60000=1"]);
+}
+
+#[test]
+fn windows_are_kept_until_they_were_emitted_also_when_emission_waits_for_the_wall_clock() {
+    let app = App::new("app");
+    app.emit_interval(10 * SECOND);
+    let grouped = app.stream(&IN).group_by_key();
+    to_out(
+        &grouped
+            .clone()
+            .window(Sliding::within(SECOND))
+            .emit_on_close()
+            .count(&COUNTS),
+    );
+    let sessions = grouped.window(Session::gap(SECOND)).emit_on_close();
+    to_out(&sessions.count(Materialized::unnamed()));
+    let mut driver = TestDriver::new(&app);
+    for second in 0..5 {
+        pipe(&mut driver, "k", 10_000 * second + 5_000);
+    }
+    driver.advance(60 * SECOND);
+    pipe(&mut driver, "k", 100_000);
+    let mut windows = out(&mut driver);
+    windows.sort();
+    let mut expected: Vec<String> = (0..5)
+        .map(|second| 10_000 * second + 5_000)
+        .flat_map(|at| [format!("k@{}/{at}=1", at - 1_000), format!("k@{at}/{at}=1")])
+        .collect();
+    expected.sort();
+    assert_eq!(windows, expected);
+}
+
+#[test]
+fn a_record_that_is_not_late_finds_the_session_it_joins() {
+    let app = App::new("app");
+    let sessions = Session::gap(10 * SECOND).grace(5 * SECOND);
+    let sessions = app.stream(&IN).group_by_key().window(sessions);
+    to_out(&sessions.count(&COUNTS));
+    let mut driver = TestDriver::new(&app);
+    pipe(&mut driver, "k", 0);
+    pipe(&mut driver, "other", 24_000);
+    // Kafka Streams has forgotten the session of 0 s by now, and would begin another.
+    pipe(&mut driver, "k", 10_000);
+    assert_eq!(
+        out(&mut driver),
+        ["k@0/0=1", "other@24000/24000=1", "k@0/0 gone", "k@0/10000=2"]
+    );
+}
+
+#[test]
+fn a_record_that_is_not_late_finds_the_sliding_windows_beside_it() {
+    let app = App::new("app");
+    let windows = Sliding::within(10 * SECOND).grace(5 * SECOND);
+    let windows = app.stream(&IN).group_by_key().window(windows);
+    let _ = windows.count(&COUNTS);
+    let mut driver = TestDriver::new(&app);
+    pipe(&mut driver, "k", 30_000);
+    pipe(&mut driver, "other", 44_999);
+    pipe(&mut driver, "other", 45_000);
+    pipe(&mut driver, "k", 40_000);
+    // Kafka Streams has forgotten the window [20, 30] by now, from which this one is made.
+    let left = Windowed::new("k".to_owned(), 30_000, 40_000);
+    assert_eq!(driver.window(&COUNTS, &left).map(|row| row.value), Some(2));
+}

@@ -92,7 +92,9 @@ impl Verdict {
 fn expected(written: u64) -> BTreeMap<String, i64> {
     let mut expected: BTreeMap<String, i64> = BTreeMap::new();
     for number in 0..written {
-        *expected.entry(super::program::group(&number.to_string())).or_default() += 1;
+        *expected
+            .entry(super::program::group(&number.to_string()))
+            .or_default() += 1;
     }
     expected
 }

@@ -68,6 +68,7 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn compose(case: &Case) -> Result<Self> {
         let app = App::new("oracle");
+        app.forget_as_kafka_streams();
         app.emit_interval(Duration::from_millis(u64::try_from(
             case.config.emit_interval_ms,
         )?));

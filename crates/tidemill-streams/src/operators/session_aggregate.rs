@@ -14,7 +14,7 @@ use crate::{
     grouped::Wanted,
     punctuation::Schedule,
     window_rows::{RawSession, SessionRows},
-    windows::SessionWindows,
+    windows::{Forgetting, SessionWindows},
 };
 
 use super::closer::Closer;
@@ -28,6 +28,7 @@ pub(super) struct SessionAggregate<K, V, A, I, F, M> {
     pub(super) work_in: F,
     pub(super) merge: M,
     pub(super) closer: Closer,
+    pub(super) forgetting: Forgetting,
     pub(super) late: Option<Arc<Outlet<K, V>>>,
     pub(super) old: Wanted,
     pub(super) out: Arc<Outlet<Windowed<K>, Change<A>>>,
@@ -81,6 +82,14 @@ where
         let time = self.closer.arrived(ctx, record.timestamp);
         let close_ms = self.close_ms(time);
         let headers = record.headers.clone();
+        // What closed with this record's time goes before the record makes the store forget it.
+        let emits = self.closer.emits_on_close();
+        if emits && self.forgetting == Forgetting::WhenUnneeded {
+            let forgets = self.forgets(ctx, time.millis());
+            if self.closer.may_emit(ctx) || forgets {
+                self.emit(ctx, close_ms, &headers)?;
+            }
+        }
         let Some(joined) = self.join(ctx, bytes, record.timestamp.millis())? else {
             return Ok(());
         };
@@ -92,10 +101,16 @@ where
         } else {
             self.work_in(ctx, bytes, record, joined)?;
         }
-        if self.closer.may_emit(ctx) {
+        if self.forgetting == Forgetting::AsKafkaStreams && self.closer.may_emit(ctx) {
             self.emit(ctx, close_ms, &headers)?;
         }
         Ok(())
+    }
+
+    /// Whether the store forgets sessions that may not have been emitted when it gets one that ends at stream time.
+    fn forgets(&self, ctx: &Context, time_ms: i64) -> bool {
+        let forgotten_ms = time_ms.saturating_sub(self.store.retention_ms);
+        forgotten_ms >= self.closer.emitted_ms(ctx).unwrap_or(0).max(0)
     }
 
     /// Sessions that end before this have closed.

@@ -303,9 +303,13 @@ pub(super) fn declare<K: 'static, A: 'static>(
     key: &Wire<K>,
     materialized: Materialized<Windowed<K>, A>,
 ) -> SessionRows<K, A> {
-    let retention_ms = materialized.window_retention_ms(graph, windows.closes_after_ms());
+    let retention_ms = materialized.window_retention_ms(
+        graph,
+        windows.closes_after_ms(),
+        windows.retention_ms(graph.forgetting),
+    );
     let index = materialized.declare(graph, prefix, StoreKind::Session { retention_ms }, true);
-    SessionRows::new(graph, index, key.clone(), materialized.value)
+    SessionRows::new(graph, index, key.clone(), materialized.value, retention_ms)
 }
 
 /// An aggregation over sessions, to be attached to a stream.
@@ -334,6 +338,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SessionAggregation<K, V
             grace_ms: self.windows.closes_after_ms(),
             ..self.windows.closing
         });
+        let forgetting = graph.forgetting;
         let closer = Closer::declare(&mut graph, node, self.windows.closing, self.emission);
         let called = closer.closes_when_idle();
         let key = self.store.format.key.clone();
@@ -345,6 +350,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SessionAggregation<K, V
             work_in,
             merge,
             closer,
+            forgetting,
             late: late.as_ref().map(|(_, outlet)| Arc::clone(outlet)),
             old: self.old,
             out: Arc::clone(&out),

@@ -76,7 +76,7 @@ where
 {
     fn take_in(&self, ctx: &mut Context, bytes: &[u8], record: Record<K, V>) -> Flow {
         let aggregate = &*self.aggregate;
-        let Some(close_ms) = aggregate.arrived(ctx, record.timestamp) else {
+        let Some(close_ms) = aggregate.arrived(ctx, &record)? else {
             return Ok(());
         };
         let Record {
@@ -98,11 +98,11 @@ where
             return aggregate.late(ctx, &arrival, value);
         }
         if at_ms < self.difference_ms {
-            // As in Kafka Streams, these do not look for windows to emit.
+            // Kafka Streams does not look for windows to emit here.
             return self.take_in_early(ctx, &arrival, &value);
         }
         self.take_in_at(ctx, &arrival, &value)?;
-        aggregate.emit_when_due(ctx, close_ms, &headers)
+        aggregate.emit_after(ctx, close_ms, &headers)
     }
 
     fn take_in_at(&self, ctx: &mut Context, arrival: &Arrival<'_, K>, value: &V) -> Flow {

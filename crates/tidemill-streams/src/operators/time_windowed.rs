@@ -301,13 +301,23 @@ pub(super) fn declare<K: 'static, A: 'static>(
     materialized: Materialized<Windowed<K>, A>,
 ) -> WindowRows<K, A> {
     graph.problems.extend(windows.problem());
-    let retention_ms = materialized.window_retention_ms(graph, windows.retention_ms());
+    let retention_ms = materialized.window_retention_ms(
+        graph,
+        windows.retention_ms_min(),
+        windows.retention_ms(graph.forgetting),
+    );
     let kind = StoreKind::Window {
         retention_ms,
         values: WindowValues::Timestamped,
     };
     let index = materialized.declare(graph, prefix, kind, true);
-    WindowRows::new(graph, index, key.clone(), materialized.value, windows.size_ms())
+    WindowRows::new(
+        graph,
+        index,
+        key.clone(),
+        materialized.value,
+        (windows.size_ms(), retention_ms),
+    )
 }
 
 /// An aggregation over windows of a fixed size, to be attached to a stream.
@@ -333,6 +343,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> TimeAggregation<K, V, A
         let late = self.late.map(|compose| (compose, Outlet::like(&stream.outlet)));
         let mut graph = builder.lock();
         graph.node(node).closing = Some(self.windows.closing);
+        let forgetting = graph.forgetting;
         let closer = Closer::declare(&mut graph, node, self.windows.closing, self.emission);
         let called = closer.closes_when_idle();
         let key = self.store.format.key.clone();
@@ -343,6 +354,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> TimeAggregation<K, V, A
             first,
             work_in,
             closer,
+            forgetting,
             late: late.as_ref().map(|(_, outlet)| Arc::clone(outlet)),
             old: self.old,
             out: Arc::clone(&out),

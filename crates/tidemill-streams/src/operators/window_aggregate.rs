@@ -14,7 +14,7 @@ use crate::{
     grouped::Wanted,
     punctuation::Schedule,
     window_rows::WindowRows,
-    windows::{Shape, TimeWindows},
+    windows::{Forgetting, Shape, TimeWindows},
 };
 
 use super::closer::Closer;
@@ -27,6 +27,7 @@ pub(super) struct WindowAggregate<K, V, A, I, F> {
     pub(super) first: I,
     pub(super) work_in: F,
     pub(super) closer: Closer,
+    pub(super) forgetting: Forgetting,
     pub(super) late: Option<Arc<Outlet<K, V>>>,
     pub(super) old: Wanted,
     pub(super) out: Arc<Outlet<Windowed<K>, Change<A>>>,
@@ -59,13 +60,28 @@ where
     F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     /// Takes a record's time in; when windows close now. `None` for times before 1970, which have no windows.
-    pub(super) fn arrived(&self, ctx: &mut Context, timestamp: Timestamp) -> Option<i64> {
-        if timestamp.millis() < 0 {
+    pub(super) fn arrived<W>(&self, ctx: &mut Context, record: &Record<K, W>) -> Result<Option<i64>, Halt> {
+        if record.timestamp.millis() < 0 {
             ctx.drop_record();
-            return None;
+            return Ok(None);
         }
-        let time = self.closer.arrived(ctx, timestamp);
-        Some(time.millis().saturating_sub(self.windows.closing.grace_ms))
+        let time = self.closer.arrived(ctx, record.timestamp);
+        let close_ms = time.millis().saturating_sub(self.windows.closing.grace_ms);
+        // What closed with this record's time goes before the record makes the store forget it.
+        if self.closer.emits_on_close() && self.forgetting == Forgetting::WhenUnneeded {
+            let forgets = self.forgets(ctx, record.timestamp.millis());
+            if self.closer.may_emit(ctx) || forgets {
+                self.emit(ctx, close_ms, &record.headers)?;
+            }
+        }
+        Ok(Some(close_ms))
+    }
+
+    /// Whether the store forgets windows that may not have been emitted when it gets those of a record.
+    fn forgets(&self, ctx: &Context, at_ms: i64) -> bool {
+        let newest_ms = at_ms.saturating_add(1);
+        let forgotten_ms = newest_ms.saturating_sub(self.store.retention_ms);
+        forgotten_ms >= self.first_unemitted(self.closer.emitted_ms(ctx))
     }
 
     /// What a window begins with; `None` when user code failed, which the policy dealt with.
@@ -161,13 +177,30 @@ where
         )
     }
 
-    /// Emits the windows that closed since the last time, if it is time to look for them.
-    pub(super) fn emit_when_due(&self, ctx: &mut Context, close_ms: i64, headers: &Headers) -> Flow {
-        if self.closer.may_emit(ctx) {
+    /// Emits the windows that closed since the last time, if it is time to look for them, where Kafka Streams does that:
+    /// after the record has been counted.
+    pub(super) fn emit_after(&self, ctx: &mut Context, close_ms: i64, headers: &Headers) -> Flow {
+        if self.forgetting == Forgetting::AsKafkaStreams && self.closer.may_emit(ctx) {
             self.emit(ctx, close_ms, headers)
         } else {
             Ok(())
         }
+    }
+
+    /// The start of the last window that has closed.
+    fn last_closed(&self, close_ms: i64) -> i64 {
+        let last_ms = close_ms.saturating_sub(self.windows.size_ms());
+        match self.windows.shape {
+            Shape::Stepping { .. } => last_ms,
+            Shape::Sliding { .. } => last_ms.saturating_sub(1),
+        }
+    }
+
+    /// The start of the first window that may still have to be emitted.
+    fn first_unemitted(&self, emitted_ms: Option<i64>) -> i64 {
+        emitted_ms.map_or(0, |emitted_ms| {
+            self.last_closed(emitted_ms).saturating_add(1).max(0)
+        })
     }
 
     /// The starts of windows that closed since the last emission, both inclusive.
@@ -176,13 +209,8 @@ where
         if emitted_ms.is_some_and(|emitted_ms| emitted_ms >= close_ms) {
             return None;
         }
-        let size_ms = self.windows.size_ms();
-        let closed = |close_ms: i64| match self.windows.shape {
-            Shape::Stepping { .. } => close_ms.saturating_sub(size_ms),
-            Shape::Sliding { .. } => close_ms.saturating_sub(size_ms).saturating_sub(1),
-        };
-        let last_ms = closed(close_ms);
-        let first_ms = emitted_ms.map_or(0, |emitted_ms| closed(emitted_ms).saturating_add(1).max(0));
+        let last_ms = self.last_closed(close_ms);
+        let first_ms = self.first_unemitted(emitted_ms);
         let starts_one = match self.windows.shape {
             Shape::Stepping { advance_ms, .. } => last_ms - last_ms.rem_euclid(advance_ms) >= first_ms,
             Shape::Sliding { .. } => true,
@@ -283,7 +311,7 @@ where
 {
     fn take_in(&self, ctx: &mut Context, bytes: &[u8], record: Record<K, V>) -> Flow {
         let aggregate = &*self.aggregate;
-        let Some(close_ms) = aggregate.arrived(ctx, record.timestamp) else {
+        let Some(close_ms) = aggregate.arrived(ctx, &record)? else {
             return Ok(());
         };
         let Record {
@@ -324,7 +352,7 @@ where
         if let Some(value) = value {
             aggregate.late(ctx, &arrival, value)?;
         }
-        aggregate.emit_when_due(ctx, close_ms, &headers)
+        aggregate.emit_after(ctx, close_ms, &headers)
     }
 
     /// The start of the first window that a time lies in.
