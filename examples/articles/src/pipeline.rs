@@ -32,7 +32,8 @@ use crate::topics::{PROFILES, ROUNDS, STANDINGS};
 use crate::{feed_sources, quiet, sample, topics, topology};
 
 const THREADS: usize = 2;
-const SESSION_TIMEOUT_MS: u32 = 3_000;
+// The least that Apache Kafka allows (`group.min.session.timeout.ms`).
+const SESSION_TIMEOUT_MS: u32 = 6_000;
 // How often to look whether everything has gone through.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 // How often the progress line looks at the clock.
