@@ -42,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) stores: StateStores,
     // By the position of a store in the topology.
     pub(crate) store_ids: Vec<Option<StoreId>>,
+    /// What the instance keeps of global tables, in the order in which the topology declares them.
+    pub(crate) globals: Option<StateStores>,
     pub(crate) slots: Vec<Option<Box<dyn Any + Send>>>,
     pub(crate) schedules: Schedules,
     pub(crate) calls: Calls,

@@ -27,7 +27,12 @@ struct Drawn<'a> {
 }
 
 fn describe_part(topology: &Topology, id: usize, part: &Subtopology, prefix: &str, text: &mut String) {
-    writeln!(text, "{prefix}Sub-topology: {id}").expect(INFALLIBLE);
+    let kind = if part.global.is_some() {
+        " for global store (will not generate tasks)"
+    } else {
+        ""
+    };
+    writeln!(text, "{prefix}Sub-topology: {id}{kind}").expect(INFALLIBLE);
     let drawn = connect(topology, part);
     let mut order: Vec<usize> = (0..drawn.len()).collect();
     order.sort_by(|a, b| compare(&drawn, *a, *b));
@@ -36,7 +41,9 @@ fn describe_part(topology: &Topology, id: usize, part: &Subtopology, prefix: &st
             draw(topology, &drawn, node, text);
         }
     }
-    text.push('\n');
+    if part.global.is_none() {
+        text.push('\n');
+    }
 }
 
 const INFALLIBLE: &str = "writing to a string cannot fail";

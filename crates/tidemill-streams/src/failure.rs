@@ -125,6 +125,9 @@ pub struct Failure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
+    /// The topology has global stores, and the task was given none.
+    #[error("the topology has global stores, but the task was opened without them")]
+    NoGlobals,
     /// A record failed and the policy is [`Policy::Fail`].
     #[error("{}{}", .0, at(.0))]
     Failed(Failure),

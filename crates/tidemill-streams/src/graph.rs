@@ -84,6 +84,21 @@ pub(crate) struct StoreDecl {
     pub(crate) windows: Option<WindowKeys>,
 }
 
+/// A table that every instance keeps whole.
+#[derive(Clone)]
+pub(crate) struct GlobalDecl {
+    pub(crate) source: NodeId,
+    pub(crate) node: NodeId,
+    pub(crate) topic: TopicIndex,
+    pub(crate) store: StoreIndex,
+    pub(crate) check: Arc<dyn GlobalCheck>,
+}
+
+/// Tells whether a record of a global table's topic can be read.
+pub(crate) trait GlobalCheck: Send + Sync {
+    fn check(&self, record: &crate::RawRecord) -> Result<(), tidemill_data::BoxError>;
+}
+
 /// Reads the records of one source operator.
 pub(crate) trait Reader: Send + Sync {
     /// Positions of the operators that read here.
@@ -123,6 +138,7 @@ pub(crate) struct Graph {
     pub(crate) topics: Vec<TopicDecl>,
     pub(crate) stores: Vec<StoreDecl>,
     pub(crate) sources: Vec<Source>,
+    pub(crate) globals: Vec<GlobalDecl>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
     // By calls index.
@@ -153,6 +169,7 @@ impl Graph {
             topics: Vec::new(),
             stores: Vec::new(),
             sources: Vec::new(),
+            globals: Vec::new(),
             slots: Vec::new(),
             punctuated: Vec::new(),
             calling: Vec::new(),

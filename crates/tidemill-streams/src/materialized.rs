@@ -29,10 +29,16 @@ impl<K: Data, V: Data> Materialized<K, V> {
     /// A store named by its place in the program, with the types' own formats.
     #[must_use]
     pub fn unnamed() -> Self {
+        Self::of(None, Wire::own(), Wire::own())
+    }
+}
+
+impl<K, V> Materialized<K, V> {
+    pub(crate) fn of(name: Option<String>, key: Wire<K>, value: Wire<V>) -> Self {
         Self {
-            name: None,
-            key: Wire::own(),
-            value: Wire::own(),
+            name,
+            key,
+            value,
             changelog: true,
             history_ms: None,
             retention_ms: None,
@@ -120,13 +126,10 @@ impl<K, V> Materialized<K, V> {
 
 impl<K: 'static, V: 'static> From<&StoreName<K, V>> for Materialized<K, V> {
     fn from(name: &StoreName<K, V>) -> Self {
-        Self {
-            name: Some(name.name().to_owned()),
-            key: name.key().clone(),
-            value: name.value().clone(),
-            changelog: true,
-            history_ms: None,
-            retention_ms: None,
-        }
+        Self::of(
+            Some(name.name().to_owned()),
+            name.key().clone(),
+            name.value().clone(),
+        )
     }
 }

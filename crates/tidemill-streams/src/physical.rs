@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tidemill_store::StoreKind;
 
 use crate::{
-    InternalTopic, Lint, Subtopology, TopicIndex, TopicRole, Topology,
+    GlobalStore, InternalTopic, Lint, Subtopology, TopicIndex, TopicRole, Topology,
     graph::{Entry, Graph, Node, NodeId, NodeKind, StoreDecl},
 };
 
@@ -21,6 +21,10 @@ pub(crate) fn merge_sources(graph: &mut Graph) -> (Vec<Node>, Merged) {
         let NodeKind::Source(topics) = &node.kind else {
             continue;
         };
+        // A topic may be read by tasks and be a global table as well.
+        if graph.globals.iter().any(|global| global.source == NodeId(at)) {
+            continue;
+        }
         let mut sorted = topics.clone();
         sorted.sort_unstable();
         let first = firsts
@@ -171,6 +175,19 @@ fn join(group: &mut [usize], a: usize, b: usize) {
 
 fn part(topology: &Topology, nodes: Vec<NodeId>) -> Subtopology {
     let mut part = Subtopology::default();
+    let global = topology
+        .globals
+        .iter()
+        .find(|global| nodes.contains(&global.source));
+    if let Some(global) = global {
+        let store = topology.stores.get(global.store.0);
+        part.global = store.map(|store| GlobalStore {
+            topic: topology.topic_name(global.topic),
+            store: store.spec.name.clone(),
+        });
+        part.nodes = nodes;
+        return part;
+    }
     let mut stores: Vec<&StoreDecl> = Vec::new();
     for node in nodes.iter().filter_map(|id| topology.nodes.get(id.0)) {
         let (topics, reads) = match &node.kind {

@@ -15,7 +15,7 @@ mod window_rows;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tidemill_data::Timestamp;
-use tidemill_store::{StateStores, StoreId, StoreOptions};
+use tidemill_store::{ByteStore, StateStores, StoreId, StoreOptions};
 
 pub use self::{commit::Commit, process::Processed, restore::Changelog, window_rows::WindowedRow};
 use crate::{Failure, TaskError, Topology, clocks::Clocks, context::Context, queues::Queues};
@@ -44,6 +44,18 @@ pub struct TaskConfig {
     pub pause: Pause,
     /// The largest record that the producer takes (`max.request.size`): a larger one is a failure of its sink.
     pub record_bytes_max: Option<usize>,
+    /// The database of the instance's [`GlobalTask`](crate::GlobalTask); needed when the topology has global stores.
+    pub globals: Option<Globals>,
+}
+
+/// The database of an instance's global stores, which its tasks read.
+#[derive(Clone)]
+pub struct Globals(pub Arc<dyn ByteStore>);
+
+impl fmt::Debug for Globals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Globals")
+    }
 }
 
 /// How a task waits between attempts at what failed. By itself it does not: the next attempt follows at once.

@@ -7,7 +7,10 @@ use tidemill_store::{StoreKind, StoreSpec};
 use crate::{
     Policy, TopicIndex, TopicRole,
     calls::Calling,
-    graph::{Entry, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl, StoreIndex, TopicDecl},
+    graph::{
+        Entry, GlobalDecl, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl, StoreIndex,
+        TopicDecl,
+    },
 };
 
 /// A program that cannot run.
@@ -88,7 +91,16 @@ pub struct InternalTopic {
     pub store: Option<String>,
 }
 
-/// A part of the topology that runs in one task per partition.
+/// A store that every instance keeps whole, and the topic whose records it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlobalStore {
+    /// The topic, all partitions of which are read.
+    pub topic: String,
+    /// The store.
+    pub store: String,
+}
+
+/// A part of the topology that runs in one task per partition, or keeps a global store and has no tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subtopology {
     /// Topics of others that it reads, by their names on the cluster.
@@ -103,6 +115,8 @@ pub struct Subtopology {
     pub changelogs: Vec<InternalTopic>,
     /// Its stores, in the order in which a task's database has them.
     pub stores: Vec<String>,
+    /// The global store it keeps. It then reads nothing by tasks, and all lists above are empty.
+    pub global: Option<GlobalStore>,
     pub(crate) nodes: Vec<NodeId>,
 }
 
@@ -142,6 +156,7 @@ pub struct Topology {
     pub(crate) clocks: Vec<String>,
     // By calls index.
     pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
+    pub(crate) globals: Vec<GlobalDecl>,
     copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
     // By node: whether records without a key may matter further on.
     keeps_null_keys: Vec<bool>,
@@ -175,6 +190,7 @@ impl Topology {
             punctuated: graph.punctuated.clone(),
             clocks: graph.clock_names(),
             calling: graph.calling.clone(),
+            globals: graph.globals.clone(),
             copartitioned: Vec::new(),
             keeps_null_keys: crate::physical::keeps_null_keys(graph),
             emit_interval_ms: graph.emit_interval_ms,
@@ -282,6 +298,22 @@ impl Topology {
             .flat_map(|part| &part.stores)
             .filter_map(|name| self.store(name).map(|(_, decl)| decl.spec.clone()))
             .collect()
+    }
+
+    /// The specifications of the global stores, in the order in which the program made them.
+    pub(crate) fn global_specs(&self) -> Vec<StoreSpec> {
+        let decls = self
+            .globals
+            .iter()
+            .filter_map(|global| self.stores.get(global.store.0));
+        decls.map(|decl| decl.spec.clone()).collect()
+    }
+
+    /// The stores that every instance keeps whole.
+    #[must_use]
+    pub fn global_stores(&self) -> Vec<GlobalStore> {
+        let parts = self.subtopologies.iter();
+        parts.filter_map(|part| part.global.clone()).collect()
     }
 
     /// Groups of topics that must have equal numbers of partitions, by their names on the cluster.

@@ -123,6 +123,18 @@ golden! {
         let stream = stream.select_key(|_, v| v.clone());
         stream.left_join_table_with_grace(&table, 5 * SECOND, |_, l, _| l).to(&topic("out"));
     };
+    stream_global_join: |app| {
+        let stream = app.stream(&topic("clicks"));
+        let table = app.global_table_as(&topic("cities"), &store("cities-kept"));
+        stream.join_global(&table, |_, v| v.clone(), |_, l, r| l + &r).to(&topic("out"));
+    };
+    stream_global_left_join_unnamed: |app| {
+        let stream = app.stream(&topic("clicks"));
+        let (cities, lands) = (app.global_table(&topic("cities")), app.global_table(&topic("lands")));
+        let joined = stream.left_join_global(&cities, |_, v| v.clone(), |_, l: String, _| l);
+        joined.join_global(&lands, |_, v| v.clone(), |_, l, r| l + &r).to(&topic("out"));
+        app.stream(&topic("other")).to(&topic("out2"));
+    };
     table_versioned: |app| {
         let stream = app.stream(&topic("clicks"));
         let table = app.table_versioned(&topic("prices"), &store("prices-kept"), HISTORY);

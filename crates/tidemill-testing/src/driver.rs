@@ -15,6 +15,7 @@ use tidemill_streams::{
 use crate::{
     TestError,
     cluster::{Cluster, owned},
+    global::Global,
 };
 
 /// Opens the database of a task, with a family for each of the named stores. It is called again after a restart.
@@ -28,6 +29,7 @@ pub struct TestDriver {
     cluster: Cluster,
     opener: Opener,
     tasks: Vec<Task>,
+    globals: Option<Global>,
     now: Timestamp,
     // By topic and partition: where readers of the test, and committed tasks, stand.
     read: BTreeMap<(String, i32), usize>,
@@ -106,6 +108,7 @@ impl TestDriver {
             cluster,
             opener,
             tasks: Vec::new(),
+            globals: None,
             now: Timestamp::default(),
             read: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -117,6 +120,11 @@ impl TestDriver {
 
     fn open_tasks(&mut self, disks: Disks) -> Result<(), TestError> {
         self.tasks.clear();
+        self.globals = Global::open(&self.topology, &self.cluster)?;
+        let config = TaskConfig {
+            globals: self.globals.as_ref().map(Global::base),
+            ..TaskConfig::default()
+        };
         for (subtopology, part) in self.topology.subtopologies().iter().enumerate() {
             let internal = part.repartition_sources.iter().map(|topic| &topic.name);
             let counts = part
@@ -137,7 +145,7 @@ impl TestDriver {
                     wipe(&*base, &part.stores)?;
                 }
                 let topology = Arc::clone(&self.topology);
-                let mut task = Task::new(topology, id, base, &TaskConfig::default(), self.now)?;
+                let mut task = Task::new(topology, id, base, &config, self.now)?;
                 restore(&self.cluster, &mut task)?;
                 self.tasks.push(task);
             }
@@ -214,6 +222,9 @@ impl TestDriver {
             .filter(|task| task.id().partition == partition && task.reads(topic))
         {
             task.enqueue(topic, [record.clone()])?;
+        }
+        if let Some(globals) = &mut self.globals {
+            globals.apply(topic, partition, std::slice::from_ref(record))?;
         }
         Ok(())
     }
@@ -374,8 +385,13 @@ impl TestDriver {
     /// When they cannot be read.
     #[track_caller]
     pub fn rows<K: 'static, V: 'static>(&mut self, store: &StoreName<K, V>) -> Vec<(K, Stamped<V>)> {
+        // Every task sees the whole of a global store.
+        let globals = self.topology.global_stores();
+        let global = globals.iter().any(|global| global.store == store.name());
+        let tasks = if global { 1 } else { usize::MAX };
         self.tasks
             .iter_mut()
+            .take(tasks)
             .flat_map(|task| pass(task.rows(store).map_err(TestError::from)))
             .collect()
     }

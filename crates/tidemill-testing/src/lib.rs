@@ -33,6 +33,7 @@ mod cluster;
 mod driver;
 mod error;
 mod simulation;
+mod global;
 
 pub use driver::{Opener, TestDriver, at, ms};
 pub use error::TestError;

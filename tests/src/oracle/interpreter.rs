@@ -8,8 +8,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemill_data::{Headers, Stamped, StoreName, Timestamp, Windowed};
 use tidemill_store::{ChangelogPosition, Direction, TopicId};
-use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskConfig, Topology};
+use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, Topology};
 
+mod globals;
+
+use self::globals::Globals;
 use super::case::{Case, Input, Record};
 use super::compare::Outcome;
 use super::database::{Database, OpenStore};
@@ -38,10 +41,12 @@ impl Restarts {
 pub fn run(case: &Case, open: OpenStore, restarts: Restarts) -> Result<Outcome> {
     let program = Program::compose(case)?;
     let topology = program.app.topology().context("the topology")?;
-    let (task, database) = open_task(&topology, open, 0)?;
+    let globals = Globals::open(&topology, open)?;
+    let (task, database) = open_task(&topology, open, 0, &globals)?;
     let mut run = Run {
         task,
         database,
+        globals,
         topology,
         offsets: BTreeMap::new(),
         changelogs: BTreeMap::new(),
@@ -63,14 +68,19 @@ pub fn run(case: &Case, open: OpenStore, restarts: Restarts) -> Result<Outcome> 
     Ok(outcome)
 }
 
-fn open_task(topology: &Arc<Topology>, open: OpenStore, wall_clock_ms: i64) -> Result<(Task, Database)> {
+fn open_task(
+    topology: &Arc<Topology>,
+    open: OpenStore,
+    wall_clock_ms: i64,
+    globals: &Globals,
+) -> Result<(Task, Database)> {
     let parts: Vec<usize> = (0..topology.subtopologies().len()).collect();
     let specs = topology.store_specs(&parts);
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let database = open(&names)?;
     let base = database.base();
     let now = Timestamp::from_millis(wall_clock_ms);
-    let task = Task::whole(Arc::clone(topology), 0, base, &TaskConfig::default(), now)?;
+    let task = Task::whole(Arc::clone(topology), 0, base, &globals.config(), now)?;
     Ok((task, database))
 }
 
@@ -78,6 +88,7 @@ struct Run {
     task: Task,
     // Goes after the task that uses it.
     database: Database,
+    globals: Globals,
     topology: Arc<Topology>,
     offsets: BTreeMap<String, i64>,
     changelogs: BTreeMap<String, Vec<RawRecord>>,
@@ -101,6 +112,7 @@ impl Run {
                 if self.task.inputs().contains(&record.topic) {
                     self.task.enqueue(&record.topic, [raw(record, *offset)])?;
                 }
+                self.globals.apply(raw(record, *offset), &record.topic)?;
                 *offset += 1;
             }
         }
@@ -134,7 +146,8 @@ impl Run {
                 headers: output.headers.clone(),
             });
         }
-        (self.task, self.database) = open_task(&self.topology, open, self.wall_clock_ms)?;
+        self.globals.restart(open)?;
+        (self.task, self.database) = open_task(&self.topology, open, self.wall_clock_ms, &self.globals)?;
         for changelog in self.task.changelogs() {
             let records = self
                 .changelogs
@@ -196,7 +209,7 @@ impl Run {
                 };
                 Ok(found.into_iter().map(row).collect())
             }
-            StoredRows::Texts => {
+            StoredRows::Texts | StoredRows::Globals => {
                 let found = self.task.rows(&StoreName::<Text, String>::named(name))?;
                 Ok(found
                     .into_iter()

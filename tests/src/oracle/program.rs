@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tidemill_data::{StoreName, Topic, Windowed};
-use tidemill_streams::{App, KGroupedStream, KGroupedTable, KStream, KTable, Materialized};
+use tidemill_streams::{App, GlobalKTable, KGroupedStream, KGroupedTable, KStream, KTable, Materialized};
 
 pub(super) use windows::window_text;
 
@@ -26,6 +26,7 @@ use super::functions::{
 enum Made {
     Stream(KStream<Text, Text>),
     Table(KTable<Text, String>),
+    Global(GlobalKTable<Text, String>),
     Windows(KTable<Windowed<Text>, String>),
     /// Kept elsewhere, by what it is.
     Grouping,
@@ -37,6 +38,7 @@ pub(super) enum StoredRows {
     Texts,
     Counts,
     Versions,
+    Globals,
     /// Of an aggregation over windows or sessions.
     Windows {
         counts: bool,

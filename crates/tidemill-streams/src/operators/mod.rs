@@ -16,6 +16,7 @@ mod for_each;
 mod group;
 mod group_table;
 mod join_foreign_key;
+mod join_global;
 mod join_streams;
 mod join_table;
 mod join_table_with_grace;

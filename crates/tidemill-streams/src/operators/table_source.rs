@@ -36,17 +36,7 @@ impl App {
     /// ```
     pub fn table<K: 'static, V: 'static>(&self, topic: &Topic<K, V>) -> KTable<K, V> {
         let (key, value) = (topic.key().clone(), topic.value().clone());
-        self.table_of(
-            topic,
-            Materialized {
-                name: None,
-                key,
-                value,
-                changelog: true,
-                history_ms: None,
-                retention_ms: None,
-            },
-        )
+        self.table_of(topic, Materialized::of(None, key, value))
     }
 
     /// As [`table`](Self::table), with rows kept in a store of this name.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tidemill_data::Timestamp;
-use tidemill_store::{ByteStore, StateStores};
+use tidemill_store::{ByteStore, StateStores, StoreOptions};
 
-use super::{Task, TaskConfig, TaskId};
+use super::{Globals, Task, TaskConfig, TaskId};
 use crate::{
     Outputs, TaskError, TopicRole, Topology, calls::Calls, clocks::Clocks, context::Context,
     punctuation::Schedules, queues::Queues,
@@ -111,6 +111,7 @@ impl Task {
             partition: id.partition,
             stores,
             store_ids,
+            globals: open_globals(&topology, config)?,
             slots,
             schedules: Schedules::default(),
             calls: Calls::new(topology.calling.len()),
@@ -144,4 +145,17 @@ impl Task {
             changelogs,
         })
     }
+}
+
+/// The global stores as tasks see them: what the global task has committed, with nothing cached.
+fn open_globals(topology: &Topology, config: &TaskConfig) -> Result<Option<StateStores>, TaskError> {
+    if topology.globals.is_empty() {
+        return Ok(None);
+    }
+    let Globals(base) = config.globals.clone().ok_or(TaskError::NoGlobals)?;
+    let options = StoreOptions {
+        cache_bytes_max: 0,
+        ..StoreOptions::default()
+    };
+    Ok(Some(StateStores::open(base, &topology.global_specs(), &options)?))
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use std::time::Duration;
 use tidemill_data::{StoreName, Topic};
-use tidemill_streams::{JoinWindow, KStream, KTable};
+use tidemill_streams::{GlobalKTable, JoinWindow, KStream, KTable};
 
 use super::{Made, Op, Program, StoredRows, Text, joiner, key_function};
 
@@ -12,6 +12,8 @@ impl Program {
     pub(super) fn join(&mut self, op: &Op) -> Result<Option<Made>> {
         Ok(Some(match op.op.as_str() {
             "join_stream_table" => Made::Stream(self.join_stream_table(op)?),
+            "global_table" => Made::Global(self.global_table(op)?),
+            "join_stream_global" => Made::Stream(self.join_stream_global(op)?),
             "join_stream_stream" => Made::Stream(self.join_stream_stream(op)?),
             "join_table_table" => Made::Table(self.join_table_table(op)?),
             "join_fk" => Made::Table(self.join_foreign_key(op)?),
@@ -25,6 +27,28 @@ impl Program {
         let history = Duration::from_millis(u64::try_from(op.need_number("versioned_ms")?)?);
         let topic = Topic::<Text, String>::named(topic);
         Ok(self.app.table_versioned(&topic, &StoreName::named(name), history))
+    }
+
+    fn global_table(&mut self, op: &Op) -> Result<GlobalKTable<Text, String>> {
+        let topic = Topic::<Text, String>::named(op.need_text("topic")?);
+        let name = op.need_text("name")?;
+        self.stores.insert(name.to_owned(), StoredRows::Globals);
+        Ok(self.app.global_table_as(&topic, &StoreName::named(name)))
+    }
+
+    fn join_stream_global(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
+        let [left, right] = sides(op)?;
+        let stream = self.stream(left)?;
+        let Some(Made::Global(table)) = self.made.get(right) else {
+            bail!("{right} is not a global table")
+        };
+        let function = key_function(op.need("key")?)?;
+        let key = move |k: &Text, v: &Text| function(k, v);
+        let join = joiner(op.need("joiner")?)?;
+        Ok(match op.need_text("kind")? {
+            "inner" => stream.join_global(table, key, move |k, v, row| join(k, &v, &Some(row))),
+            _ => stream.left_join_global(table, key, move |k, v, row| join(k, &v, &row)),
+        })
     }
 
     fn join_stream_table(&mut self, op: &Op) -> Result<KStream<Text, Text>> {
