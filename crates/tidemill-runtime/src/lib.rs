@@ -19,6 +19,7 @@ mod databases;
 mod dead_letters;
 mod error;
 mod failure;
+mod globals;
 mod live_task;
 mod metrics;
 mod plan;

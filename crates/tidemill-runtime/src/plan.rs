@@ -36,7 +36,10 @@ pub(crate) fn prepare(
     let sources: BTreeSet<&str> = topology
         .subtopologies()
         .iter()
-        .flat_map(|part| &part.source_topics)
+        .flat_map(|part| {
+            let global = part.global.as_ref().map(|global| &global.topic);
+            part.source_topics.iter().chain(global)
+        })
         .map(String::as_str)
         .collect();
     let sources: Vec<&str> = sources.into_iter().collect();
@@ -68,7 +71,10 @@ fn create_named(topology: &Topology, transport: &dyn Transport) -> Result<(), St
     let parts = topology.subtopologies();
     let names: BTreeSet<&String> = parts
         .iter()
-        .flat_map(|p| p.source_topics.iter().chain(&p.sink_topics))
+        .flat_map(|p| {
+            let global = p.global.as_ref().map(|global| &global.topic);
+            p.source_topics.iter().chain(&p.sink_topics).chain(global)
+        })
         .collect();
     let spec = |name: &&String| TopicSpec {
         partitions: None,

@@ -300,6 +300,16 @@ impl Pool {
         None
     }
 
+    /// Stops the program for a failure that is no worker's.
+    pub(crate) fn fail(&self, error: RunError) {
+        let mut first = self.error.lock().expect("no section that holds this lock panics");
+        first.get_or_insert(error);
+        drop(first);
+        self.stop(State::PendingError);
+        // Workers count from 1.
+        self.board.thread_is(0, ThreadPhase::Failed);
+    }
+
     fn replace(&self, number: usize, pause: Duration) -> Result<Option<Successor>, TransportError> {
         self.board.thread_is(number, ThreadPhase::Settling);
         let (commands, receiver) = channel();

@@ -22,7 +22,7 @@ use tidemill_streams::TaskId;
 
 use self::aside::Aside;
 pub(crate) use self::decision::Extent;
-use self::decision::{Decision, decide};
+pub(crate) use self::decision::{Decision, decide};
 pub use self::progress::{RestoreListener, RestoreProgress, RestoreStage};
 pub(crate) use self::restorer::Restorer;
 use crate::error::RunError;

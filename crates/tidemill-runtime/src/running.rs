@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::embedded::EmbeddedBroker;
 use crate::error::{QueryError, RunError};
+use crate::globals::Following;
 use crate::metrics::{Exposition, Snapshot};
 use crate::pool::Pool;
 use crate::query::{Query, Row, Store};
@@ -21,6 +22,8 @@ use crate::worker::Command;
 /// A program that was started. Dropping it stops it without waiting for the end; [`stop`](Self::stop) waits.
 pub struct Running {
     shared: Arc<Shared>,
+    // The thread of the global stores, if there are any.
+    following: Option<Following>,
     bootstrap: String,
     // The broker in this process, if the program started one. It goes last.
     broker: Option<EmbeddedBroker>,
@@ -65,9 +68,15 @@ impl Shared {
 }
 
 impl Running {
-    pub(crate) fn new(shared: Arc<Shared>, bootstrap: String, broker: Option<EmbeddedBroker>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        following: Option<Following>,
+        bootstrap: String,
+        broker: Option<EmbeddedBroker>,
+    ) -> Self {
         Self {
             shared,
+            following,
             bootstrap,
             broker,
         }
@@ -204,7 +213,15 @@ impl Running {
     pub async fn stop(mut self) -> Result<(), RunError> {
         self.shared.pool.stop(State::PendingShutdown);
         let pool = self.shared.pool.clone();
-        let joined = off_the_executor(move || pool.join()).await;
+        let following = self.following.take();
+        let joined = off_the_executor(move || {
+            let joined = pool.join();
+            if let Some(following) = following {
+                following.end();
+            }
+            joined
+        })
+        .await;
         if let Some(broker) = self.broker.take() {
             broker.shutdown().await;
         }

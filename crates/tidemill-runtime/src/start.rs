@@ -14,6 +14,7 @@ use crate::databases::Databases;
 use crate::embedded::EmbeddedBroker;
 use crate::error::StartError;
 use crate::failure::{Failure, FailureHandler, Response};
+use crate::globals::GlobalStores;
 use crate::metrics::Metrics;
 use crate::plan::{Missing, prepare};
 use crate::pool::Pool;
@@ -105,7 +106,7 @@ impl Launch {
         let cluster = Cluster::reach(&self.config, self.transport).await?;
         let metrics = Arc::<Metrics>::default();
         let restore_listener = Some(recording(&metrics, self.listeners.restore.clone()));
-        let prepared = {
+        let (prepared, globals) = {
             let (transport, topology, config) =
                 (cluster.transport.clone(), topology.clone(), self.config.clone());
             let missing = cluster.missing;
@@ -115,7 +116,9 @@ impl Launch {
                 let databases = Databases::new(dir, &config);
                 let control = Control::open(transport.clone(), &name, config.replication_factor)?;
                 compare_with_last_run(&topology, &control, config.accept_changes)?;
-                Ok(Instance {
+                let globals =
+                    GlobalStores::restore(&topology, &plan, &databases, &*transport, &config, &name)?;
+                let instance = Instance {
                     topology,
                     plan,
                     config,
@@ -125,11 +128,13 @@ impl Launch {
                     paused: AtomicBool::new(false),
                     restore_listener,
                     metrics,
-                })
+                    globals: globals.as_ref().map(GlobalStores::base),
+                };
+                Ok((instance, globals))
             })
             .await?
         };
-        launch(Arc::new(prepared), cluster, self.listeners)
+        launch(Arc::new(prepared), globals, cluster, self.listeners)
     }
 }
 
@@ -223,10 +228,16 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn launch(instance: Arc<Instance>, cluster: Cluster, listeners: Listeners) -> Result<Running, StartError> {
+fn launch(
+    instance: Arc<Instance>,
+    globals: Option<GlobalStores>,
+    cluster: Cluster,
+    listeners: Listeners,
+) -> Result<Running, StartError> {
     let board = Arc::new(StateBoard::new(listeners.state));
     let subscription = subscription(&instance);
     let (topology, threads) = (instance.topology.clone(), instance.config.threads);
+    let name = subscription.client.clone();
     let pool = Pool::new(instance, board.clone(), subscription, listeners.failure);
     for _ in 0..threads {
         if let Err(error) = pool.add() {
@@ -234,12 +245,27 @@ fn launch(instance: Arc<Instance>, cluster: Cluster, listeners: Listeners) -> Re
             return Err(error.into());
         }
     }
+    let following = globals
+        .map(|globals| globals.follow(pool.clone(), &name))
+        .transpose();
+    let following = match following {
+        Ok(following) => following,
+        Err(error) => {
+            pool.stop(State::PendingShutdown);
+            return Err(error.into());
+        }
+    };
     let shared = Shared {
         topology,
         board,
         pool,
     };
-    Ok(Running::new(Arc::new(shared), cluster.bootstrap, cluster.broker))
+    Ok(Running::new(
+        Arc::new(shared),
+        following,
+        cluster.bootstrap,
+        cluster.broker,
+    ))
 }
 
 fn subscription(instance: &Instance) -> Subscription {

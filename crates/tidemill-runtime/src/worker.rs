@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tidemill_client::{Batch, Event, Member, TopicPartition, TransactionError, Transport};
 use tidemill_data::Timestamp;
-use tidemill_streams::{Outputs, TaskId, Topology};
+use tidemill_streams::{Globals, Outputs, TaskId, Topology};
 
 use self::assignment::Standing;
 use crate::config::Config;
@@ -61,6 +61,8 @@ pub(crate) struct Instance {
     pub(crate) paused: AtomicBool,
     pub(crate) restore_listener: Option<RestoreListener>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What tasks read of global tables.
+    pub(crate) globals: Option<Globals>,
 }
 
 impl Instance {

@@ -167,6 +167,7 @@ impl Worker {
             },
             pause: Pause::by(std::thread::sleep),
             record_bytes_max: Some(config.record_bytes_max()),
+            globals: self.instance.globals.clone(),
         };
         let task =
             Task::new(topology.clone(), id, database, &task_config, now).map_err(|e| task_error(id, e))?;

@@ -134,14 +134,13 @@ impl Task {
         for (_, punctuated) in starts {
             punctuated.start(&mut ctx);
         }
-        let committed_clocks = ctx.clocks.clone();
         Ok(Self {
             id,
+            committed_clocks: ctx.clocks.clone(),
             ctx,
             queues: Queues::new(inputs.len()),
             uncommitted: vec![None; inputs.len()],
             inputs,
-            committed_clocks,
             changelogs,
         })
     }
