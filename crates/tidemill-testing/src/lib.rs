@@ -32,8 +32,8 @@
 mod cluster;
 mod driver;
 mod error;
-mod simulation;
 mod global;
+mod simulation;
 
 pub use driver::{Opener, TestDriver, at, ms};
 pub use error::TestError;
