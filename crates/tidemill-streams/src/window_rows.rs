@@ -245,6 +245,19 @@ impl<K: 'static, A: 'static> SessionRows<K, A> {
         Ok(found)
     }
 
+    /// The value of a session.
+    pub(crate) fn session(
+        &self,
+        ctx: &mut Context,
+        key: &[u8],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Option<A>, Halt> {
+        let id = self.id(ctx);
+        let value = ctx.stores.session(id).get(key, start_ms, end_ms)?;
+        value.map(|value| self.format.decode(value)).transpose()
+    }
+
     pub(crate) fn remove(
         &self,
         ctx: &mut Context,
@@ -296,11 +309,7 @@ impl<K: 'static, A: 'static> Getter<Windowed<K>, A> for SessionRows<K, A> {
         let Some(bytes) = self.format.encode_key(ctx, node, &key.key, &Headers::new())? else {
             return Ok(None);
         };
-        let id = self.id(ctx);
-        let found = ctx.stores.session(id).get(&bytes, key.start_ms, key.end_ms);
-        let row = found
-            .map_err(Halt::from)
-            .and_then(|value| value.map(|value| self.format.decode(value)).transpose());
+        let row = self.session(ctx, &bytes, key.start_ms, key.end_ms);
         ctx.key = bytes;
         Ok(row?.map(|value| Stamped::new(value, Timestamp::from_millis(key.end_ms))))
     }

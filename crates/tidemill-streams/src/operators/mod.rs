@@ -27,6 +27,7 @@ mod map_record;
 mod map_values;
 mod mark_as_partitioned;
 mod merge;
+mod open_windows;
 mod peek;
 mod process;
 mod repartition;

@@ -17,7 +17,7 @@ use crate::{
     windows::{Forgetting, SessionWindows},
 };
 
-use super::closer::Closer;
+use super::{closer::Closer, open_windows::OpenWindows};
 
 /// An aggregation over sessions.
 pub(super) struct SessionAggregate<K, V, A, I, F, M> {
@@ -29,6 +29,7 @@ pub(super) struct SessionAggregate<K, V, A, I, F, M> {
     pub(super) merge: M,
     pub(super) closer: Closer,
     pub(super) forgetting: Forgetting,
+    pub(super) open: OpenWindows,
     pub(super) late: Option<Arc<Outlet<K, V>>>,
     pub(super) old: Wanted,
     pub(super) out: Arc<Outlet<Windowed<K>, Change<A>>>,
@@ -161,6 +162,9 @@ where
         }
         let at = (bytes, start_ms, end_ms);
         let written = self.store.put(ctx, self.node, at, new.as_ref(), timestamp)?;
+        if self.closer.emits_on_close() {
+            self.open.add(ctx, (end_ms, start_ms), bytes);
+        }
         match written.change(new, None) {
             Some(change) => self.forward(ctx, Windowed::new(key, start_ms, end_ms), change),
             None => Ok(()),
@@ -171,6 +175,9 @@ where
     fn end(&self, ctx: &mut Context, key: &K, bytes: &[u8], session: &RawSession, at: Timestamp) -> Flow {
         let (start_ms, end_ms) = (session.start_ms, session.end_ms);
         self.store.remove(ctx, bytes, (start_ms, end_ms), at);
+        if self.closer.emits_on_close() {
+            self.open.remove(ctx, (end_ms, start_ms), bytes);
+        }
         let old = if self.old.is_set() {
             Some(self.store.format.decode(&session.value)?)
         } else {
@@ -206,21 +213,23 @@ where
             return Ok(());
         }
         let id = self.store.id(ctx);
-        let sessions = ctx.stores.session(id);
-        let mut rows = sessions.find_sessions_range((None, None), first_ms, i64::MAX, Direction::Forward)?;
-        let mut closed = Vec::new();
-        while let Some(row) = rows.entry() {
-            if row.end_ms <= last_ms {
-                closed.push((row.end_ms, row.start_ms, row.key.to_vec(), row.value.to_vec()));
+        let closed = self.open.take_until(ctx, last_ms, |ctx, found| {
+            let sessions = ctx.stores.session(id);
+            let all = (None, None);
+            let mut rows = sessions.find_sessions_range(all, first_ms, i64::MAX, Direction::Forward)?;
+            while let Some(row) = rows.entry() {
+                found((row.end_ms, row.start_ms), row.key);
+                rows.advance()?;
             }
-            rows.advance()?;
-        }
-        drop(rows);
-        closed.sort();
+            Ok(())
+        })?;
         self.closer.emitted_until(ctx, close_ms);
-        for (end_ms, start_ms, key, value) in closed {
+        for ((end_ms, start_ms), key) in closed {
+            // A null result is none.
+            let Some(value) = self.store.session(ctx, &key, start_ms, end_ms)? else {
+                continue;
+            };
             let key = self.store.format.decode_key(&key)?;
-            let value = self.store.format.decode(&value)?;
             let record = Record {
                 key: Windowed::new(key, start_ms, end_ms),
                 value: Change::new(Some(value), None),

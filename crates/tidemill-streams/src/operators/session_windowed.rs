@@ -18,6 +18,7 @@ use crate::{
 use super::{
     aggregate::{AGGREGATE, Naming, REDUCE},
     closer::{Closer, Emission},
+    open_windows::OpenWindows,
     session_aggregate::{SessionAggregate, Sessions},
     time_windowed::OnLate,
 };
@@ -339,6 +340,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SessionAggregation<K, V
             ..self.windows.closing
         });
         let forgetting = graph.forgetting;
+        let open = OpenWindows::declare(&mut graph, node);
         let closer = Closer::declare(&mut graph, node, self.windows.closing, self.emission);
         let called = closer.closes_when_idle();
         let key = self.store.format.key.clone();
@@ -351,6 +353,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SessionAggregation<K, V
             merge,
             closer,
             forgetting,
+            open,
             late: late.as_ref().map(|(_, outlet)| Arc::clone(outlet)),
             old: self.old,
             out: Arc::clone(&out),

@@ -252,6 +252,7 @@ where
             ..right
         };
         aggregate.store.put_raw(ctx, arrival.bytes, &row);
+        aggregate.opened(ctx, arrival, row.start_ms);
         let change = Change::new(Some(aggregate.store.format.decode(&row.value)?), None);
         aggregate.forward(ctx, arrival, row.start_ms, change, row.timestamp)
     }

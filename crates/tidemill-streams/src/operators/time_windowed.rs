@@ -18,6 +18,7 @@ use crate::{
 use super::{
     aggregate::{AGGREGATE, Naming, REDUCE},
     closer::{Closer, Emission},
+    open_windows::OpenWindows,
     sliding_aggregate::Sliding,
     window_aggregate::{Stepping, WindowAggregate},
 };
@@ -344,6 +345,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> TimeAggregation<K, V, A
         let mut graph = builder.lock();
         graph.node(node).closing = Some(self.windows.closing);
         let forgetting = graph.forgetting;
+        let open = OpenWindows::declare(&mut graph, node);
         let closer = Closer::declare(&mut graph, node, self.windows.closing, self.emission);
         let called = closer.closes_when_idle();
         let key = self.store.format.key.clone();
@@ -355,6 +357,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> TimeAggregation<K, V, A
             work_in,
             closer,
             forgetting,
+            open,
             late: late.as_ref().map(|(_, outlet)| Arc::clone(outlet)),
             old: self.old,
             out: Arc::clone(&out),

@@ -17,7 +17,7 @@ use crate::{
     windows::{Forgetting, Shape, TimeWindows},
 };
 
-use super::closer::Closer;
+use super::{closer::Closer, open_windows::OpenWindows};
 
 /// An aggregation over windows of a fixed size.
 pub(super) struct WindowAggregate<K, V, A, I, F> {
@@ -28,6 +28,7 @@ pub(super) struct WindowAggregate<K, V, A, I, F> {
     pub(super) work_in: F,
     pub(super) closer: Closer,
     pub(super) forgetting: Forgetting,
+    pub(super) open: OpenWindows,
     pub(super) late: Option<Arc<Outlet<K, V>>>,
     pub(super) old: Wanted,
     pub(super) out: Arc<Outlet<Windowed<K>, Change<A>>>,
@@ -133,9 +134,17 @@ where
         let Some(new) = worked_in else { return Ok(()) };
         let at = (arrival.bytes, start_ms);
         let written = self.store.put(ctx, self.node, at, new.as_ref(), timestamp)?;
+        self.opened(ctx, arrival, start_ms);
         match written.change(new, old) {
             Some(change) => self.forward(ctx, arrival, start_ms, change, timestamp),
             None => Ok(()),
+        }
+    }
+
+    /// Notes a window that is to be emitted.
+    pub(super) fn opened(&self, ctx: &mut Context, arrival: &Arrival<'_, K>, start_ms: i64) {
+        if self.closer.emits_on_close() {
+            self.open.add(ctx, (start_ms, 0), arrival.bytes);
         }
     }
 
@@ -224,22 +233,22 @@ where
             return Ok(());
         };
         let id = self.store.id(ctx);
-        let mut rows = ctx
-            .stores
-            .window(id)
-            .fetch_all(first_ms, last_ms, Direction::Forward)?;
-        let mut closed = Vec::new();
-        while let Some(row) = rows.entry() {
-            closed.push((row.start_ms, row.key.to_vec(), row.value.to_vec(), row.timestamp));
-            rows.advance()?;
-        }
-        drop(rows);
-        // The store has them by key first.
-        closed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let closed = self.open.take_until(ctx, last_ms, |ctx, found| {
+            let windows = ctx.stores.window(id);
+            let mut rows = windows.fetch_all(first_ms, i64::MAX, Direction::Forward)?;
+            while let Some(row) = rows.entry() {
+                found((row.start_ms, 0), row.key);
+                rows.advance()?;
+            }
+            Ok(())
+        })?;
         self.closer.emitted_until(ctx, close_ms);
-        for (start_ms, key, value, timestamp) in closed {
+        for ((start_ms, _), key) in closed {
+            // A null result is none.
+            let Some((value, _, timestamp)) = self.store.get(ctx, &key, start_ms, false)? else {
+                continue;
+            };
             let key = self.store.format.decode_key(&key)?;
-            let value = self.store.format.decode(&value)?;
             let record = Record {
                 key: Windowed::new(key, start_ms, self.store.end_ms(start_ms)),
                 value: Change::new(Some(value), None),
