@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidemill_client::Settings;
+use tidemill_streams::Reset;
 
 use crate::settings::{CLIENT_PREFIXES, CLIENT_SETTINGS, ENVIRONMENT_PREFIX, SETTINGS, nearest};
 
@@ -46,14 +47,6 @@ pub struct Config {
     pub(crate) accept_changes: bool,
     /// What the transport gets.
     pub(crate) client: Settings,
-}
-
-/// Where to begin in a partition without a committed offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reset {
-    Earliest,
-    Latest,
-    Refuse,
 }
 
 /// Why settings were refused.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use tidemill_client::{Record, TopicPartition};
 use tidemill_data::Timestamp;
 use tidemill_store::{ChangelogPosition, TopicId};
@@ -13,6 +15,8 @@ pub(crate) struct LiveTask {
     pub(crate) task: Task,
     pub(crate) inputs: Vec<Input>,
     changelogs: Vec<Changelog>,
+    // Since when an input has been empty while others wait.
+    idle_since: Option<Timestamp>,
 }
 
 pub(crate) struct Input {
@@ -44,6 +48,7 @@ impl LiveTask {
             task,
             inputs: inputs.into_iter().map(input).collect(),
             changelogs: Vec::new(),
+            idle_since: None,
         }
     }
 
@@ -136,17 +141,41 @@ impl LiveTask {
         self.inputs.iter().filter_map(lag).collect()
     }
 
-    /// How many records may be processed before one input has none left while the cluster may have earlier ones. 0:
-    /// wait for that input.
-    pub(crate) fn ready(&self, wait_for_lagging: bool) -> usize {
-        let lagging = self
-            .inputs
-            .iter()
-            .filter(|input| wait_for_lagging && !input.caught_up);
-        let fewest = lagging
-            .map(|input| self.task.buffered_of(&input.partition.topic))
-            .min();
-        fewest.unwrap_or(usize::MAX).min(self.task.buffered().0)
+    /// How many records may be processed before one input has none left while earlier ones may come (KIP-695). 0: wait
+    /// for that input. `idle` is `max.task.idle.ms`: `None` never waits; with zero, as long as the cluster has records of
+    /// an input that is empty here; with more, so long beyond that for records that are still to be written.
+    pub(crate) fn ready(&mut self, idle: Option<Duration>, now: Timestamp) -> usize {
+        let buffered = self.task.buffered().0;
+        let Some(idle) = idle else {
+            return buffered;
+        };
+        let of = |input: &&Input| self.task.buffered_of(&input.partition.topic);
+        let empty = || self.inputs.iter().filter(|input| of(input) == 0);
+        if buffered == 0 || empty().any(|input| !input.caught_up) {
+            self.idle_since = None;
+            return 0;
+        }
+        let lagging = self.inputs.iter().filter(|input| !input.caught_up);
+        let most = lagging.map(|input| of(&input)).min().unwrap_or(buffered);
+        if idle.is_zero() {
+            return most;
+        }
+        if empty().next().is_none() {
+            self.idle_since = None;
+            return self
+                .inputs
+                .iter()
+                .map(|input| of(&input))
+                .min()
+                .unwrap_or(buffered);
+        }
+        let since = *self.idle_since.get_or_insert(now);
+        if now < since.saturating_add(idle) { 0 } else { most }
+    }
+
+    /// When it stops waiting for an empty input.
+    pub(crate) fn idle_until(&self, idle: Option<Duration>) -> Option<Timestamp> {
+        Some(self.idle_since?.saturating_add(idle?))
     }
 }
 

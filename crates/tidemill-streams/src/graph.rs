@@ -6,16 +6,20 @@ use tidemill_data::{Timestamp, Wire};
 use tidemill_store::StoreSpec;
 
 use crate::{
-    TopicIndex,
-    calls::Calling,
-    clocks::ClockIndex,
-    context::Context,
-    edge::Flow,
-    failure::Policy,
-    processor::Children,
-    punctuation::Schedule,
-    window_rows::WindowKeys,
-    windows::{Closing, Forgetting},
+Forgetting},
+Reset,
+TopicIndex,
+calls::Calling,
+clocks::ClockIndex,
+context::Context,
+edge::Flow,
+failure::Policy,
+input::Extract,
+processor::Children,
+punctuation::Schedule,
+window_rows::WindowKeys,
+windows::Closing,
+windows::{Closing,
 };
 
 /// Identifies an operator: its position in the program.
@@ -69,6 +73,22 @@ pub(crate) struct TopicDecl {
     // Repartition topics have the app's name in front only on the cluster, as in Kafka's descriptions.
     pub(crate) name: String,
     pub(crate) role: TopicRole,
+    pub(crate) input: Input,
+}
+
+/// How a topic is read, where the program says so.
+#[derive(Clone, Default)]
+pub(crate) struct Input {
+    pub(crate) extract: Option<Arc<dyn Extract>>,
+    pub(crate) reset: Option<Reset>,
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input")
+            .field("reset", &self.reset)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -244,8 +264,14 @@ impl Graph {
         self.topics.push(TopicDecl {
             name: name.to_owned(),
             role,
+            input: Input::default(),
         });
         topic_index(self.topics.len() - 1)
+    }
+
+    pub(crate) fn input(&mut self, topic: TopicIndex) -> &mut Input {
+        let decl = self.topics.get_mut(topic.position());
+        &mut decl.expect("topic indexes come from this graph").input
     }
 
     pub(crate) fn store(&mut self, decl: StoreDecl) -> StoreIndex {

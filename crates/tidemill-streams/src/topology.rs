@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use tidemill_store::{StoreKind, StoreSpec};
 
 use crate::{
-    Policy, TopicIndex, TopicRole,
+    Policy, Reset, TopicIndex, TopicRole,
     calls::Calling,
     graph::{
         Entry, GlobalDecl, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl, StoreIndex,
@@ -247,6 +247,13 @@ impl Topology {
     pub fn topic(&self, name: &str) -> Option<TopicIndex> {
         let at = self.cluster_names.iter().position(|known| known == name)?;
         u32::try_from(at).ok().map(TopicIndex)
+    }
+
+    /// Where to begin in a topic, by its name on the cluster, if the program says so for it.
+    #[must_use]
+    pub fn reset_of(&self, topic: &str) -> Option<Reset> {
+        let index = self.topic(topic)?;
+        self.topics.get(index.position())?.input.reset
     }
 
     /// The name of a topic on the cluster.

@@ -299,3 +299,21 @@ fn a_restart_without_state_empties_the_databases_that_the_test_opens() {
     assert!(database.get(family, b"u1", &mut Vec::new()).unwrap());
     assert_eq!(t.row(&COUNTS, "u1").map(|row| row.value), Some(1));
 }
+
+#[test]
+fn a_topic_whose_records_say_their_time_is_ordered_by_it() {
+    const STAMPED: Topic<String, i64> = Topic::new("stamped");
+    let app = App::new("app");
+    app.timestamps_of(&STAMPED, |record| (record.value >= 0).then(|| ms(record.value)));
+    app.stream(&STAMPED).to(&NUMBERS);
+    let mut t = TestDriver::new(&app);
+    for value in [70, 5, -1] {
+        t.pipe(&STAMPED, "k", value, ms(3));
+    }
+    let times: Vec<Timestamp> = t
+        .read(&NUMBERS)
+        .into_iter()
+        .map(|record| record.timestamp)
+        .collect();
+    assert_eq!(times, [ms(70), ms(5), ms(3)]);
+}

@@ -10,10 +10,9 @@ use std::time::Duration;
 use tidemill_client::{Committed, Member, Start, TopicPartition, Transport, TransportError};
 use tidemill_data::Timestamp;
 use tidemill_store::{StoreOptions, TopicId};
-use tidemill_streams::{Pause, Task, TaskConfig, TaskId};
+use tidemill_streams::{Pause, Reset, Task, TaskConfig, TaskId};
 
 use super::{Instance, Worker};
-use crate::config::Reset;
 use crate::error::RunError;
 use crate::live_task::{Input, LiveTask, task_error};
 use crate::restore::{Extent, Unrestored};
@@ -205,8 +204,12 @@ impl Worker {
         partitions: &[TopicPartition],
         committed: &[Option<Committed>],
     ) -> Result<Vec<(TopicPartition, Start)>, RunError> {
+        let Instance { topology, config, .. } = &*self.instance;
         let start = |(partition, committed): (&TopicPartition, &Option<Committed>)| {
-            let start = match (committed, self.instance.config.reset) {
+            let start = match (
+                committed,
+                topology.reset_of(&partition.topic).unwrap_or(config.reset),
+            ) {
                 (Some(committed), _) => Start::At(committed.next),
                 (None, Reset::Earliest) => Start::Earliest,
                 (None, Reset::Latest) => Start::Latest,

@@ -51,7 +51,14 @@ impl Worker {
         });
         let punctuation = tasks().filter_map(|task| task.next_punctuation()).min();
         let calls = tasks().filter_map(|task| task.next_call_deadline()).min();
-        let due = commit.into_iter().chain(punctuation).chain(calls).min();
+        let idle = self.instance.config.max_task_idle;
+        let idle = self.tasks.values().filter_map(|live| live.idle_until(idle)).min();
+        let due = commit
+            .into_iter()
+            .chain(idle)
+            .chain(punctuation)
+            .chain(calls)
+            .min();
         due.map_or(Duration::MAX, |due| {
             Duration::from_millis(u64::try_from(due.millis().saturating_sub(now.millis())).unwrap_or(0))
         })
@@ -76,9 +83,9 @@ impl Run<'_> {
             self.recorder.punctuated();
             self.send()?;
         }
-        let wait_for_lagging = self.instance.config.max_task_idle.is_some();
+        let idle = self.instance.config.max_task_idle;
         loop {
-            let ready = live.ready(wait_for_lagging);
+            let ready = live.ready(idle, self.now);
             if ready == 0 {
                 return Ok(false);
             }

@@ -43,6 +43,7 @@ struct World {
     now: i64,
     clicked: BTreeMap<String, i64>,
     guarantee: &'static str,
+    settings: Vec<(&'static str, &'static str)>,
 }
 
 /// One instance with one worker.
@@ -62,6 +63,7 @@ impl World {
             now: 1_000,
             clicked: BTreeMap::new(),
             guarantee: "at_least_once",
+            settings: Vec::new(),
         }
     }
 
@@ -99,6 +101,8 @@ impl World {
             .state_dir(state)
             .set("processing.guarantee", self.guarantee)
             .unwrap();
+        let given = self.settings.iter();
+        let config = given.fold(config, |config, (name, value)| config.set(*name, *value).unwrap());
         let topology = app.topology().unwrap();
         let transport: Arc<dyn Transport> = Arc::new(self.cluster.clone());
         let plan = prepare(&topology, &*transport, None, Missing::Refuse).unwrap();
@@ -229,6 +233,7 @@ impl Node {
 
 mod calls;
 mod exactly_once;
+mod inputs;
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -33,7 +33,12 @@ impl Task {
         records: impl IntoIterator<Item = RawRecord>,
     ) -> Result<(), TaskError> {
         let index = self.input(topic).ok_or_else(|| self.not_an_input(topic))?;
-        for record in records {
+        let decl = self.ctx.topology.topics.get(index.position());
+        let extract = decl.and_then(|topic| topic.input.extract.as_deref());
+        for mut record in records {
+            if let Some(extract) = extract {
+                record.timestamp = extract.timestamp(&record);
+            }
             self.queues.push(index, record);
         }
         Ok(())

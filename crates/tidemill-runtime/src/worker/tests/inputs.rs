@@ -1,0 +1,71 @@
+//! Inputs: where reading begins, and how long an empty one is waited for.
+
+use tidemill_streams::Reset;
+
+use super::*;
+
+const OTHER: Topic<String, String> = Topic::new("other");
+
+fn append(world: &World, topic: &str, at: i64) {
+    let record = Record {
+        offset: 0,
+        timestamp: Timestamp::from_millis(at),
+        key: Some("k".into()),
+        value: Some("x".into()),
+        headers: Headers::default(),
+    };
+    world
+        .cluster
+        .append(&TopicPartition::new(topic, 0), record)
+        .unwrap();
+}
+
+#[test]
+fn a_topic_may_begin_elsewhere_than_the_others() {
+    let (mut world, state) = (World::new(), dir());
+    world.cluster.topic("other", PARTITIONS);
+    let app = App::new("app");
+    app.reset_of(&OTHER, Reset::Latest);
+    app.stream(&CLICKS)
+        .merge(app.stream(&OTHER))
+        .group_by_key()
+        .count(&COUNTS)
+        .to_stream()
+        .to(&TOTALS);
+    append(&world, "clicks", 1);
+    append(&world, "other", 1);
+    let mut a = world.join("a", state.path(), &app);
+    world.run(&mut [&mut a]);
+    assert_eq!(world.totals().into_values().sum::<i64>(), 1);
+    append(&world, "other", 2);
+    world.run(&mut [&mut a]);
+    assert_eq!(world.totals().into_values().sum::<i64>(), 2);
+}
+
+#[test]
+fn an_empty_input_is_waited_for_as_long_as_the_setting_says() {
+    for (idle, waits) in [("-1", false), ("0", false), ("500", true)] {
+        let (mut world, state) = (World::new(), dir());
+        world.cluster.topic("other", PARTITIONS);
+        let app = App::new("app");
+        app.stream(&CLICKS)
+            .merge(app.stream(&OTHER))
+            .group_by_key()
+            .count(&COUNTS)
+            .to_stream()
+            .to(&TOTALS);
+        world.settings.push(("max.task.idle.ms", idle));
+        let mut a = world.join("a", state.path(), &app);
+        a.turn(world.now).unwrap();
+        append(&world, "clicks", 1);
+        let mut turns = |world: &mut World, ms: i64| {
+            for _ in 0..ms / 50 {
+                world.now += 50;
+                a.turn(world.now).unwrap();
+            }
+            world.totals().len()
+        };
+        assert_eq!(turns(&mut world, 400), usize::from(!waits), "{idle}");
+        assert_eq!(turns(&mut world, 400), 1, "{idle}");
+    }
+}
