@@ -6,20 +6,17 @@ use tidemill_data::{Timestamp, Wire};
 use tidemill_store::StoreSpec;
 
 use crate::{
-Forgetting},
-Reset,
-TopicIndex,
-calls::Calling,
-clocks::ClockIndex,
-context::Context,
-edge::Flow,
-failure::Policy,
-input::Extract,
-processor::Children,
-punctuation::Schedule,
-window_rows::WindowKeys,
-windows::Closing,
-windows::{Closing,
+    Reset, TopicIndex,
+    calls::Calling,
+    clocks::ClockIndex,
+    context::Context,
+    edge::Flow,
+    failure::Policy,
+    input::Extract,
+    processor::Children,
+    punctuation::Schedule,
+    window_rows::WindowKeys,
+    windows::{Closing, Forgetting},
 };
 
 /// Identifies an operator: its position in the program.
