@@ -10,7 +10,7 @@ use tidemill_streams::{
 };
 
 use super::{
-    Made, Op, Program, StoredRows, Text, aggregator, initial, pair_function, predicate, reducer,
+    Made, Op, Program, StoredRows, Text, aggregator, initial, joiner, pair_function, predicate, reducer,
     value_function,
 };
 
@@ -219,7 +219,29 @@ impl Program {
                 self.grouped_tables.insert(op.id.clone(), grouped);
                 Made::Grouping
             }
+            "join_table_table" => Made::Windows(self.join_windows(op, table)?),
             unknown => bail!("{unknown} of a windowed table is not there yet"),
+        })
+    }
+
+    fn join_windows(&mut self, op: &Op, left: &Table) -> Result<Table> {
+        let right = op.from().get(1).and_then(|right| self.made.get(*right));
+        let Some(Made::Windows(right)) = right.cloned() else {
+            bail!("windowed tables join windowed tables")
+        };
+        let join = joiner(op.need("joiner")?)?;
+        let join = std::sync::Arc::new(join);
+        let (inner, left_only) = (std::sync::Arc::clone(&join), std::sync::Arc::clone(&join));
+        let inner = move |k: &Windowed<Text>, l, r| Ok(inner(&window_text(k), &Some(l), &Some(r)));
+        let left_only = move |k: &Windowed<Text>, l, r| Ok(left_only(&window_text(k), &Some(l), &r));
+        let outer = move |k: &Windowed<Text>, l, r| Ok(join(&window_text(k), &l, &r));
+        Ok(match (op.need_text("kind")?, self.window_keyed(op)) {
+            ("inner", None) => left.try_join(&right, inner),
+            ("inner", Some(store)) => left.try_join_as(&right, &store, inner),
+            ("left", None) => left.try_left_join(&right, left_only),
+            ("left", Some(store)) => left.try_left_join_as(&right, &store, left_only),
+            (_, None) => left.try_outer_join(&right, outer),
+            (_, Some(store)) => left.try_outer_join_as(&right, &store, outer),
         })
     }
 
