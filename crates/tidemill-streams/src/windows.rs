@@ -187,6 +187,18 @@ impl Counted {
     }
 
     /// Starts a window with every so many records, so that they overlap.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Counted};
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const READINGS: Topic<String, i64> = Topic::new("readings");
+    /// # const LARGEST: Topic<String, i64> = Topic::new("largest");
+    /// # const OPEN: StoreName<String, i64> = StoreName::new("open");
+    /// # let app = App::new("docs");
+    /// let moving = app.stream(&READINGS).group_by_key().window(Counted::of(100).every(10));
+    /// moving.aggregate(&OPEN, |_, reading, largest| *largest = reading.max(*largest)).to(&LARGEST);
+    /// # app.topology().unwrap();
+    /// ```
     #[must_use]
     pub fn every(self, every: u32) -> Self {
         Self { every, ..self }

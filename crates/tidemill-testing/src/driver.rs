@@ -398,6 +398,22 @@ impl TestDriver {
 
     /// One window's row of a windowed table; for a session both bounds count.
     ///
+    /// ```
+    /// use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// use tidemill_streams::{App, Tumbling};
+    /// use tidemill_testing::{TestDriver, ms};
+    ///
+    /// const IN: Topic<String, String> = Topic::new("in");
+    /// const COUNTS: StoreName<Windowed<String>, i64> = StoreName::new("counts");
+    ///
+    /// let app = App::new("docs");
+    /// app.stream(&IN).group_by_key().window(Tumbling::of(MINUTE)).count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&IN, "k", "v", ms(5));
+    /// let row = t.window(&COUNTS, &Windowed::new("k".to_owned(), 0, 60_000));
+    /// assert_eq!(row.map(|row| (row.value, row.timestamp)), Some((1, ms(5))));
+    /// ```
+    ///
     /// # Panics
     /// When it cannot be read.
     #[track_caller]
@@ -412,6 +428,22 @@ impl TestDriver {
     }
 
     /// All rows of a windowed table, task by task, in order of key and window.
+    ///
+    /// ```
+    /// use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// use tidemill_streams::{App, Tumbling};
+    /// use tidemill_testing::{TestDriver, ms};
+    ///
+    /// const IN: Topic<String, String> = Topic::new("in");
+    /// const COUNTS: StoreName<Windowed<String>, i64> = StoreName::new("counts");
+    ///
+    /// let app = App::new("docs");
+    /// app.stream(&IN).group_by_key().window(Tumbling::of(MINUTE)).count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&IN, "k", "v", ms(5));
+    /// let rows = t.windows(&COUNTS);
+    /// assert_eq!(rows.first().map(|(key, row)| (key.to_string(), row.value)), Some(("k@0/60000".to_owned(), 1)));
+    /// ```
     ///
     /// # Panics
     /// When they cannot be read.

@@ -90,6 +90,20 @@ impl<K: Clone + 'static, A: 'static> CogroupedKStream<K, A> {
     }
 
     /// Works another grouped stream into the table, by `work_in`.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const REFUNDS: Topic<String, i64> = Topic::new("refunds");
+    /// # const BALANCES: StoreName<String, i64> = StoreName::new("balances");
+    /// # let app = App::new("docs");
+    /// # let orders = app.stream(&ORDERS).group_by_key();
+    /// # let refunds = app.stream(&REFUNDS).group_by_key();
+    /// let spent = orders.cogroup(|_, amount, balance: &mut i64| *balance -= amount);
+    /// spent.cogroup(refunds, |_, amount, balance| *balance += amount).aggregate(&BALANCES);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn cogroup<V: Clone + 'static>(
         self,
         grouped: KGroupedStream<K, V>,
@@ -106,6 +120,20 @@ impl<K: Clone + 'static, A: 'static> CogroupedKStream<K, A> {
     }
 
     /// As [`cogroup`](Self::cogroup), for rows that may go: `None` deletes a row.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const REFUNDS: Topic<String, i64> = Topic::new("refunds");
+    /// # const BALANCES: StoreName<String, i64> = StoreName::new("balances");
+    /// # let app = App::new("docs");
+    /// # let orders = app.stream(&ORDERS).group_by_key();
+    /// # let refunds = app.stream(&REFUNDS).group_by_key();
+    /// let last = orders.cogroup_option(|_, amount, _| Some(amount));
+    /// last.cogroup_option(refunds, |_, _, _| None).aggregate_option(&BALANCES, || None);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn cogroup_option<V: Clone + 'static>(
         self,
         grouped: KGroupedStream<K, V>,
@@ -166,6 +194,21 @@ impl<K: Clone + 'static, A: 'static> CogroupedKStream<K, A> {
     }
 
     /// Makes the table; a row begins as `A::default()`. Records with a null key or value are dropped.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const REFUNDS: Topic<String, i64> = Topic::new("refunds");
+    /// # const BALANCES: StoreName<String, i64> = StoreName::new("balances");
+    /// # let app = App::new("docs");
+    /// # let orders = app.stream(&ORDERS).group_by_key();
+    /// # let refunds = app.stream(&REFUNDS).group_by_key();
+    /// let spent = orders.cogroup(|_, amount, balance: &mut i64| *balance -= amount);
+    /// let balances = spent.cogroup(refunds, |_, amount, balance| *balance += amount).aggregate(&BALANCES);
+    /// let in_debt = balances.filter(|_, balance| *balance < 0);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn aggregate(self, store: impl Into<Materialized<K, A>>) -> KTable<K, A>
     where
         A: Default,
@@ -174,6 +217,21 @@ impl<K: Clone + 'static, A: 'static> CogroupedKStream<K, A> {
     }
 
     /// As [`aggregate`](Self::aggregate); a row begins as what `first` gives.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const REFUNDS: Topic<String, i64> = Topic::new("refunds");
+    /// # const BALANCES: StoreName<String, i64> = StoreName::new("balances");
+    /// # let app = App::new("docs");
+    /// # let orders = app.stream(&ORDERS).group_by_key();
+    /// # let refunds = app.stream(&REFUNDS).group_by_key();
+    /// # let _ = refunds;
+    /// let spent = orders.cogroup(|_, amount, balance: &mut i64| *balance -= amount);
+    /// spent.aggregate_option(&BALANCES, || Some(100));
+    /// # app.topology().unwrap();
+    /// ```
     pub fn aggregate_option(
         self,
         store: impl Into<Materialized<K, A>>,

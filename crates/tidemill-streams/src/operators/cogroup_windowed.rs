@@ -29,7 +29,22 @@ impl<K, A> TimeWindowedCogroupedKStream<K, A> {
 }
 
 impl<K: Clone + 'static, A: 'static> TimeWindowedCogroupedKStream<K, A> {
-    /// Makes the table; a row begins as `A::default()`. [`CogroupedKStream::window`] has an example.
+    /// Makes the table; a row begins as `A::default()`.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session, Tumbling};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const REFUNDS: Topic<String, i64> = Topic::new("refunds");
+    /// # const BALANCES: StoreName<Windowed<String>, i64> = StoreName::new("balances");
+    /// # let app = App::new("docs");
+    /// # let orders = app.stream(&ORDERS).group_by_key();
+    /// # let refunds = app.stream(&REFUNDS).group_by_key();
+    /// let spent = orders.cogroup(|_, amount, balance: &mut i64| *balance -= amount);
+    /// let balances = spent.cogroup(refunds, |_, amount, balance| *balance += amount);
+    /// balances.window(Tumbling::of(MINUTE)).aggregate(&BALANCES);
+    /// # app.topology().unwrap();
+    /// ```
     pub fn aggregate(self, store: impl Into<Materialized<Windowed<K>, A>>) -> KTable<Windowed<K>, A>
     where
         A: Default,
@@ -38,6 +53,21 @@ impl<K: Clone + 'static, A: 'static> TimeWindowedCogroupedKStream<K, A> {
     }
 
     /// As [`aggregate`](Self::aggregate); a row begins as what `first` gives.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session, Tumbling};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const REFUNDS: Topic<String, i64> = Topic::new("refunds");
+    /// # const BALANCES: StoreName<Windowed<String>, i64> = StoreName::new("balances");
+    /// # let app = App::new("docs");
+    /// # let orders = app.stream(&ORDERS).group_by_key();
+    /// # let refunds = app.stream(&REFUNDS).group_by_key();
+    /// # let _ = refunds;
+    /// let spent = orders.cogroup(|_, amount, balance: &mut i64| *balance -= amount);
+    /// spent.window(Tumbling::of(MINUTE)).aggregate_option(&BALANCES, || Some(100));
+    /// # app.topology().unwrap();
+    /// ```
     pub fn aggregate_option(
         self,
         store: impl Into<Materialized<Windowed<K>, A>>,
@@ -111,6 +141,21 @@ impl<K: Clone + 'static, A: 'static> SessionWindowedCogroupedKStream<K, A> {
     }
 
     /// As [`aggregate`](Self::aggregate), for rows that may go; a session begins as what `first` gives.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session, Tumbling};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const REFUNDS: Topic<String, i64> = Topic::new("refunds");
+    /// # const BALANCES: StoreName<Windowed<String>, i64> = StoreName::new("balances");
+    /// # let app = App::new("docs");
+    /// # let orders = app.stream(&ORDERS).group_by_key();
+    /// # let refunds = app.stream(&REFUNDS).group_by_key();
+    /// let last = orders.cogroup_option(|_, amount, _| Some(amount));
+    /// let last = last.cogroup_option(refunds, |_, _, _| None).window(Session::gap(MINUTE));
+    /// last.aggregate_option(&BALANCES, || None, |a, b| b.or(a));
+    /// # app.topology().unwrap();
+    /// ```
     pub fn aggregate_option(
         self,
         store: impl Into<Materialized<Windowed<K>, A>>,

@@ -3,6 +3,7 @@
 //! What is held back is a store, logged as Kafka Streams logs it; its order is kept beside it and made anew from the
 //! store after a restart.
 
+mod bounds;
 mod buffer;
 mod row;
 
@@ -24,87 +25,9 @@ use crate::{
     windows::{Closing, ms},
 };
 
+pub use self::bounds::{Buffer, WhenFull};
 use self::{buffer::Order, row::BufferedRow};
 use super::closer::{Closer, Emission};
-
-/// How much a suppression holds back, and what happens when it would be more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Buffer {
-    records_max: u64,
-    bytes_max: u64,
-    when_full: Option<WhenFull>,
-    name: Option<String>,
-    changelog: bool,
-}
-
-/// What happens when a suppression's buffer is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WhenFull {
-    /// The oldest rows go on before their time.
-    EmitEarly,
-    /// The task stops with [`TaskError::BufferFull`].
-    ShutDown,
-}
-
-impl Buffer {
-    /// Holds back whatever comes.
-    ///
-    /// ```
-    /// # use tidemill_streams::{Buffer, WhenFull};
-    /// let bounded = Buffer::unbounded().records_max(10_000).bytes_max(64 << 20).when_full(WhenFull::ShutDown);
-    /// # assert_ne!(bounded, Buffer::unbounded());
-    /// ```
-    #[must_use]
-    pub fn unbounded() -> Self {
-        Self {
-            records_max: u64::MAX,
-            bytes_max: u64::MAX,
-            when_full: None,
-            name: None,
-            changelog: true,
-        }
-    }
-
-    /// Holds back at most so many rows.
-    #[must_use]
-    pub fn records_max(self, records_max: u64) -> Self {
-        Self { records_max, ..self }
-    }
-
-    /// Holds back at most so many bytes.
-    #[must_use]
-    pub fn bytes_max(self, bytes_max: u64) -> Self {
-        Self { bytes_max, ..self }
-    }
-
-    /// What happens when it is full. Until a time limit the default is to emit early, until windows close to shut down.
-    #[must_use]
-    pub fn when_full(self, when_full: WhenFull) -> Self {
-        Self {
-            when_full: Some(when_full),
-            ..self
-        }
-    }
-
-    /// Names the operator; its store is then named `NAME-store`. Without a name both are named by their place in the
-    /// program.
-    #[must_use]
-    pub fn named(self, name: impl Into<String>) -> Self {
-        Self {
-            name: Some(name.into()),
-            ..self
-        }
-    }
-
-    /// Keeps no changelog: what is held back is lost with the machine.
-    #[must_use]
-    pub fn without_changelog(self) -> Self {
-        Self {
-            changelog: false,
-            ..self
-        }
-    }
-}
 
 impl<K: Data + Clone, V: Data + Clone> KTable<K, V> {
     /// Holds back changes until `limit` of stream time has passed since the first one of a row; the last one goes on.
