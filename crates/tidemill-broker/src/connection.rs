@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tidemill_protocol::{Reader, RequestHeader};
+use tidemill_protocol::{ApiKey, Reader, RequestHeader};
 use tokio::net::TcpStream;
 
 use crate::dispatch::{Answer, RequestError, dispatch};
@@ -72,9 +72,24 @@ async fn answer_all(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAd
                 .unwrap_or_default(),
             client_address: peer.ip(),
         };
-        match dispatch(context, &header, reader).await? {
+        let waits = header.api_key == i16::from(ApiKey::Fetch) && frames.is_empty();
+        let answer = tokio::select! {
+            biased;
+            answer = dispatch(context, &header, reader) => answer?,
+            // A Fetch may wait for long; nobody misses its answer.
+            () = gone(stream), if waits => return Ok(()),
+        };
+        match answer {
             Answer::Send(reply) => reply.send(stream).await.map_err(Closed::Send)?,
             Answer::Nothing => {}
         }
+    }
+}
+
+/// Returns when the peer has closed its side. What it sent ahead hides that: then this never returns.
+async fn gone(stream: &TcpStream) {
+    match stream.peek(&mut [0]).await {
+        Ok(0) | Err(_) => {}
+        Ok(_) => std::future::pending().await,
     }
 }

@@ -10,6 +10,7 @@ use tidemill_protocol::{
     ApiKey, DecodeError, EncodeError, ErrorCode, Reader, Request, RequestHeader, response_frame,
 };
 
+use crate::blocking;
 use crate::handlers;
 use crate::reply::Reply;
 use crate::shared::Context;
@@ -125,16 +126,19 @@ pub(crate) async fn dispatch(
         ApiKey::DescribeGroups => call.answer(handlers::describe_groups::handle).await,
         ApiKey::ListGroups => call.answer(handlers::list_groups::handle).await,
         ApiKey::ApiVersions => call.answer(handlers::api_versions::handle).await,
-        ApiKey::CreateTopics => call.answer(handlers::create_topics::handle).await,
+        ApiKey::CreateTopics => call.answer_blocking(handlers::create_topics::handle).await,
         ApiKey::DeleteTopics => call.answer(handlers::delete_topics::handle).await,
         ApiKey::DeleteRecords => call.answer(handlers::delete_records::handle).await,
         ApiKey::InitProducerId => call.answer(handlers::init_producer_id::handle).await,
         ApiKey::OffsetForLeaderEpoch => call.answer(handlers::offset_for_leader_epoch::handle).await,
         ApiKey::DescribeConfigs => call.answer(handlers::describe_configs::handle).await,
-        ApiKey::CreatePartitions => call.answer(handlers::create_partitions::handle).await,
+        ApiKey::CreatePartitions => call.answer_blocking(handlers::create_partitions::handle).await,
         ApiKey::DescribeLogDirs => call.answer(handlers::describe_log_dirs::handle).await,
-        ApiKey::IncrementalAlterConfigs => call.answer(handlers::incremental_alter_configs::handle).await,
-        ApiKey::AlterConfigs => call.answer(handlers::alter_configs::handle).await,
+        ApiKey::IncrementalAlterConfigs => {
+            call.answer_blocking(handlers::incremental_alter_configs::handle)
+                .await
+        }
+        ApiKey::AlterConfigs => call.answer_blocking(handlers::alter_configs::handle).await,
         ApiKey::ListConfigResources => call.answer(handlers::list_config_resources::handle).await,
         ApiKey::ListPartitionReassignments => {
             call.answer(handlers::list_partition_reassignments::handle).await
@@ -173,6 +177,22 @@ impl Call<'_> {
             version,
             error,
         })
+    }
+
+    /// As `answer`, for a handler that may wait for the disk: it runs where it holds up no connection.
+    async fn answer_blocking<R>(
+        mut self,
+        handle: impl FnOnce(Context, R) -> R::Response + Send + 'static,
+    ) -> Result<Answer, RequestError>
+    where
+        R: Request + Send + 'static,
+        R::Response: Send + 'static,
+    {
+        let request = self.decode::<R>()?;
+        let version = self.context.version;
+        let context = self.context;
+        let response = blocking::run(move || handle(context, request)).await;
+        encode::<R>(&response, version, self.correlation_id, Vec::new())
     }
 
     async fn answer<R, F>(mut self, handle: impl FnOnce(Context, R) -> F) -> Result<Answer, RequestError>
@@ -227,5 +247,38 @@ fn encode<R: Request>(
             version,
             error,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn architecture_says_what_is_served() {
+        let text = include_str!("../../../ARCHITECTURE.md");
+        let (_, after) = text.split_once("## The APIs").expect("a section of its own");
+        let (section, _) = after.split_once("\n## ").expect("another section behind it");
+        let told: Vec<String> = section
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| key"))
+            .map(|line| {
+                line.split('|')
+                    .skip(1)
+                    .take(3)
+                    .map(str::trim)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect();
+        let served = SERVED.iter().map(|api| {
+            let versions = api.advertised();
+            let range = match (versions.start(), versions.end()) {
+                (first, last) if first == last => first.to_string(),
+                (first, last) => format!("{first}-{last}"),
+            };
+            format!("{} {api:?} {range}", i16::from(*api))
+        });
+        assert_eq!(told, served.collect::<Vec<_>>());
     }
 }

@@ -62,6 +62,11 @@ impl FrameReader {
         }
     }
 
+    /// Whether nothing has arrived beyond the last frame.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// A frame that is already here, without waiting.
     fn take(&mut self) -> Result<Taken, FrameError> {
         let Some(prefix) = self.buffer.first_chunk::<LENGTH>() else {

@@ -47,6 +47,7 @@ mod topics;
 mod transactions;
 mod waiters;
 
+mod blocking;
 mod clock;
 mod error_code;
 

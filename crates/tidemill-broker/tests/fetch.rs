@@ -326,3 +326,17 @@ async fn records_of_files_stand_where_those_of_memory_would() {
     assert_eq!(client.fetch("t", 1, 1).await.error_code, ErrorCode::None);
     broker.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_reader_that_goes_away_while_it_waits_frees_its_place_at_once() {
+    let config = BrokerConfig::embedded().set("max.connections", 1).unwrap();
+    let broker = Broker::start(config).await.unwrap();
+    let mut waiting = Client::connect(&broker).await;
+    waiting.create("t", 1, &[]).await;
+    let mut request = fetch_request("t", 0, 0);
+    // Longer than any test takes: without the fix the place is taken until then.
+    request.max_wait_ms = i32::MAX;
+    waiting.send(&request, 11).await;
+    drop(waiting);
+    while !Client::connect(&broker).await.is_served().await {}
+}

@@ -10,7 +10,7 @@ use crate::settings::TopicValues;
 use crate::shared::{Context, Shared};
 use crate::topics::TopicError;
 
-pub(crate) async fn handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
+pub(crate) fn handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let named = request
         .resources
         .iter()

@@ -9,7 +9,7 @@ use crate::handlers::create_topics::check_replicas;
 use crate::shared::{Context, Shared};
 use crate::topics::TopicError;
 
-pub(crate) async fn handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) fn handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let results = request.topics.into_iter().map(|asked| {
         let result = add(&context.shared, &asked, request.validate_only);
         let (error_code, error_message) = match result {

@@ -14,7 +14,7 @@ use crate::settings::{TopicValues, resolve_all};
 use crate::shared::{Context, Shared};
 use crate::topics::{NewTopic, TopicError};
 
-pub(crate) async fn handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) fn handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let shared = &context.shared;
     let mut seen = BTreeSet::new();
     let twice: BTreeSet<_> = request

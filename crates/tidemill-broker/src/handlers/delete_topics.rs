@@ -7,6 +7,7 @@ use tidemill_protocol::messages::delete_topics::{
 };
 use tidemill_protocol::{KString, Uuid};
 
+use crate::blocking;
 use crate::error_code;
 use crate::groups::Groups;
 use crate::shared::{Context, Shared};
@@ -19,7 +20,10 @@ pub(crate) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
         topic_id: Uuid::nil(),
     });
     let asked = request.topics.into_iter().chain(named);
-    let responses: Vec<_> = asked.map(|asked| delete(&context.shared, asked)).collect();
+    let asked: Vec<_> = asked.collect();
+    let shared = Arc::clone(&context.shared);
+    let delete_all = move || asked.into_iter().map(|asked| delete(&shared, asked)).collect();
+    let responses: Vec<DeletableTopicResult> = blocking::run(delete_all).await;
     let groups = Groups::of(&context.shared);
     for deleted in responses.iter().filter(|response| response.error_code.is_ok()) {
         if let Some(name) = &deleted.name {

@@ -8,12 +8,26 @@ use tidemill_protocol::messages::metadata::{
 };
 use tidemill_protocol::{ErrorCode, KString, Uuid};
 
+use crate::blocking;
 use crate::error_code;
 use crate::partition::LEADER_EPOCH;
 use crate::shared::{Context, Shared};
 use crate::topics::{CONSUMER_OFFSETS, Topic, check_name};
 
 pub(crate) async fn handle(context: Context, request: MetadataRequest) -> MetadataResponse {
+    let known = |topic: &MetadataRequestTopic| {
+        let name = topic.name.as_ref();
+        name.is_none_or(|name| context.shared.topics.find(name).is_some())
+    };
+    if request.topics.iter().flatten().all(known) {
+        answer(&context, request)
+    } else {
+        // A topic may be made, which takes a sync.
+        blocking::run(move || answer(&context, request)).await
+    }
+}
+
+fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
     let shared = &context.shared;
     // Version 0 knows no null: an empty list asks for everything.
     let asked = request

@@ -46,6 +46,13 @@ impl Client {
         self.stream.write_all_buf(&mut frame).await.unwrap();
     }
 
+    /// Whether the broker answers at all: beyond its limits it closes a connection without a word.
+    pub(crate) async fn is_served(&mut self) -> bool {
+        let request = tidemill_protocol::messages::metadata::MetadataRequest::default();
+        let mut frame = request_frame(&request, 9, 1, Some("test".into())).unwrap();
+        self.stream.write_all_buf(&mut frame).await.is_ok() && self.frame().await.is_some()
+    }
+
     /// The answer to the last request.
     pub(crate) async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
         self.receive_for::<R>(self.correlation_id, version).await
