@@ -1,13 +1,18 @@
 //! Queries of the stores of this instance.
+//!
+//! A question goes to every worker and is answered on its thread, from what its tasks have, uncommitted writes included;
+//! or, when asked so, from what their last commits left.
+
+mod rows;
+mod windows;
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidemill_data::{Headers, Place, Presence, StoreName};
-use tidemill_store::{Direction, StateStores, StoreError, StoreId, StoreKind};
-use tidemill_streams::TaskId;
+use tidemill_data::StoreName;
+use tidemill_store::StoreKind;
+use tidemill_streams::{StoreReader, TaskError, TaskId};
 use tokio::sync::oneshot;
 
 use crate::error::QueryError;
@@ -19,25 +24,31 @@ use crate::state::State;
 /// How long a query waits for the program to be running.
 const READY_WAIT: Duration = Duration::from_secs(30);
 
-/// A question for one worker, answered on its thread from what its tasks have, uncommitted writes included.
+/// A rebalance may begin between the look at the state and the answer; then the query waits again, so often.
+const ATTEMPTS: usize = 5;
+
+/// Reads one task's stores and keeps what it finds. `true`: nothing is left to find elsewhere.
+type Read = Box<dyn FnMut(&mut StoreReader<'_>) -> Result<bool, TaskError> + Send>;
+
+/// A question for one worker.
 pub(crate) struct Query {
-    pub(crate) store: Arc<str>,
-    pub(crate) kind: StoreKind,
-    pub(crate) ask: Ask,
-    pub(crate) reply: oneshot::Sender<Result<Vec<Row>, QueryError>>,
+    store: Arc<str>,
+    view: View,
+    read: Read,
+    reply: oneshot::Sender<Result<(), QueryError>>,
 }
 
-#[derive(Clone)]
-pub(crate) enum Ask {
-    Key(Vec<u8>),
-    Range(Option<Vec<u8>>, Option<Vec<u8>>),
+/// Which rows a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// All that was written.
+    Latest,
+    /// What was committed.
+    Committed,
 }
-
-pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
 impl Query {
-    pub(crate) fn answer(self, tasks: &mut BTreeMap<TaskId, LiveTask>, restorer: &Restoring) {
-        let mut rows = Vec::new();
+    pub(crate) fn answer(mut self, tasks: &mut BTreeMap<TaskId, LiveTask>, restorer: &Restoring) {
         let mut outcome = Ok(());
         if restorer.holds(&self.store) {
             outcome = Err(QueryError::NotReady {
@@ -46,178 +57,124 @@ impl Query {
             });
         }
         for live in tasks.values_mut() {
-            let stores = live.task.stores();
-            let Some(store) = stores.find(&self.store) else {
+            let holds = live.task.stores().find(&self.store).is_some();
+            let global = live.task.topology().global_stores();
+            let global = global.iter().any(|global| *global.store == *self.store);
+            if !holds && !global {
                 continue;
+            }
+            let read = if self.view == View::Committed && holds {
+                let committed = live.task.last_commit();
+                committed.and_then(|mut committed| (self.read)(&mut committed.reader()))
+            } else {
+                (self.read)(&mut live.task.reader())
             };
-            if let Err(error) = read(stores, store, self.kind, &self.ask, &mut rows) {
-                outcome = Err(QueryError::Store {
-                    name: self.store.to_string(),
-                    reason: error.to_string(),
-                });
+            match read {
+                // A row that was found is an answer, even where another task is still being restored. Every task has
+                // the whole of a global store.
+                Ok(enough) if enough || global => {
+                    outcome = Ok(());
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) => outcome = Err(failed(&self.store, error)),
             }
         }
-        // A row that was found is an answer, even where another task is still being restored.
-        let complete = matches!(self.ask, Ask::Key(_)) && !rows.is_empty();
         // Whoever asked may have stopped waiting.
-        let _ = self.reply.send(if complete {
-            Ok(rows)
-        } else {
-            outcome.map(|()| rows)
-        });
+        let _ = self.reply.send(outcome);
     }
 }
 
-fn read(
-    stores: &mut StateStores,
-    store: StoreId,
-    kind: StoreKind,
-    ask: &Ask,
-    rows: &mut Vec<Row>,
-) -> Result<(), StoreError> {
-    match (kind, ask) {
-        (StoreKind::Timestamped, Ask::Key(key)) => {
-            let found = stores.timestamped(store).get(key)?;
-            rows.extend(found.map(|(value, _)| (key.clone(), value.to_vec())));
-        }
-        (StoreKind::Timestamped, Ask::Range(from, to)) => {
-            let store = stores.timestamped(store);
-            let mut found = store.range(from.as_deref(), to.as_deref(), Direction::Forward)?;
-            while let Some((key, value, _)) = found.entry() {
-                rows.push((key.to_vec(), value.to_vec()));
-                found.advance()?;
-            }
-        }
-        (StoreKind::KeyValue, Ask::Key(key)) => {
-            let found = stores.key_value(store).get(key)?;
-            rows.extend(found.map(|value| (key.clone(), value.to_vec())));
-        }
-        (StoreKind::KeyValue, Ask::Range(from, to)) => {
-            let mut found =
-                stores
-                    .key_value(store)
-                    .range(from.as_deref(), to.as_deref(), Direction::Forward)?;
-            while let Some((key, value)) = found.entry() {
-                rows.push((key.to_vec(), value.to_vec()));
-                found.advance()?;
-            }
-        }
-        // `Running::store` refuses the other kinds.
-        _ => {}
+fn failed(store: &str, error: TaskError) -> QueryError {
+    let name = store.to_owned();
+    match error {
+        TaskError::State { error, .. } => QueryError::Format {
+            name,
+            reason: error.to_string(),
+        },
+        error => QueryError::Store {
+            name,
+            reason: error.to_string(),
+        },
     }
-    Ok(())
 }
 
-/// A store of a running program, to be read by its name's types. It has the rows of the partitions this instance works
-/// on; while the program is being assigned partitions or restored, a query waits for it.
-pub struct Store<K, V> {
+/// A store of a running program, to be read by its name's types: what [`Running::store`](crate::Running::store) gives.
+///
+/// It has the rows of the partitions this instance works on, or all rows of a global table; while the program is being
+/// assigned partitions or restored, a query waits for it.
+pub struct StoreQuery<K, V> {
     name: StoreName<K, V>,
-    kind: StoreKind,
-    place: String,
+    view: View,
     shared: Arc<Shared>,
+    // Why there is nothing to read, if so.
+    refused: Option<QueryError>,
 }
 
-impl<K: 'static, V: 'static> Store<K, V> {
-    pub(crate) fn new(name: StoreName<K, V>, kind: StoreKind, app: &str, shared: Arc<Shared>) -> Self {
-        // Formats see the changelog's name, as they did when the rows were written.
-        let place = format!("{app}-{}-changelog", name.name());
+impl<K: 'static, V: 'static> StoreQuery<K, V> {
+    pub(crate) fn new(name: StoreName<K, V>, shared: Arc<Shared>) -> Self {
+        let stores = shared.topology.stores();
+        let globals = shared.topology.global_stores();
+        let known = stores
+            .iter()
+            .map(|store| &store.name)
+            .chain(globals.iter().map(|global| &global.store));
+        let refused = (!known.clone().any(|known| known == name.name())).then(|| QueryError::UnknownStore {
+            name: name.name().to_owned(),
+            known: known.cloned().collect(),
+        });
         Self {
             name,
-            kind,
-            place,
+            view: View::Latest,
             shared,
+            refused,
         }
     }
 
-    /// The row of a key, if this instance has one.
-    pub async fn get(&self, key: &K) -> Result<Option<V>, QueryError> {
-        let Some(key) = self.encode(key)? else {
-            return Ok(None);
-        };
-        let rows = self.ask(Ask::Key(key)).await?;
-        rows.first()
-            .map(|(_, value)| self.decode_value(value))
-            .transpose()
-    }
-
-    /// The rows of a range of keys, in the order of their bytes.
-    pub async fn range(&self, keys: impl RangeBounds<K>) -> Result<Vec<(K, V)>, QueryError> {
-        let from = self.bound(keys.start_bound())?;
-        let to = self.bound(keys.end_bound())?;
-        let excluded = |bound: Bound<&K>, bytes: &Option<Vec<u8>>| match bound {
-            Bound::Excluded(_) => bytes.clone(),
-            _ => None,
-        };
-        let (after, before) = (
-            excluded(keys.start_bound(), &from),
-            excluded(keys.end_bound(), &to),
-        );
-        let mut rows = self.ask(Ask::Range(from, to)).await?;
-        rows.retain(|(key, _)| after.as_ref() != Some(key) && before.as_ref() != Some(key));
-        rows.sort_unstable();
-        rows.iter().map(|row| self.decode(row)).collect()
-    }
-
-    /// All rows this instance has, in the order of their keys' bytes.
-    pub async fn all(&self) -> Result<Vec<(K, V)>, QueryError> {
-        self.range(..).await
-    }
-
-    fn bound(&self, bound: Bound<&K>) -> Result<Option<Vec<u8>>, QueryError> {
-        match bound {
-            Bound::Included(key) | Bound::Excluded(key) => self.encode(key),
-            Bound::Unbounded => Ok(None),
+    /// The same store as the tasks' last commits left it: nothing that a failure might yet take back.
+    #[must_use]
+    pub fn committed(self) -> Self {
+        Self {
+            view: View::Committed,
+            ..self
         }
     }
 
-    fn encode(&self, key: &K) -> Result<Option<Vec<u8>>, QueryError> {
-        let (mut bytes, headers) = (Vec::new(), Headers::default());
-        let presence = self
-            .name
-            .key()
-            .encode(Place::key(&self.place, &headers), key, &mut bytes);
-        let presence = presence.map_err(|e| self.format_error(&e))?;
-        Ok((presence == Presence::Value).then_some(bytes))
+    fn kind(&self) -> Option<StoreKind> {
+        let stores = self.shared.topology.stores();
+        let found = stores.into_iter().find(|store| store.name == self.name.name());
+        found.map(|store| store.kind)
     }
 
-    fn decode(&self, (key, value): &Row) -> Result<(K, V), QueryError> {
-        let headers = Headers::default();
-        let key = self
-            .name
-            .key()
-            .decode(Place::key(&self.place, &headers), Some(key));
-        Ok((key.map_err(|e| self.format_error(&e))?, self.decode_value(value)?))
-    }
-
-    fn decode_value(&self, value: &[u8]) -> Result<V, QueryError> {
-        let headers = Headers::default();
-        let value = self
-            .name
-            .value()
-            .decode(Place::value(&self.place, &headers), Some(value));
-        value.map_err(|e| self.format_error(&e))
-    }
-
-    fn format_error(&self, error: &dyn std::fmt::Display) -> QueryError {
-        QueryError::Format {
+    fn refuse_unless(&self, fits: impl Fn(StoreKind) -> bool) -> Result<(), QueryError> {
+        if let Some(refused) = &self.refused {
+            return Err(refused.clone());
+        }
+        // A global store is a table.
+        if self.kind().is_none_or(fits) {
+            return Ok(());
+        }
+        Err(QueryError::Kind {
             name: self.name.name().to_owned(),
-            reason: error.to_string(),
-        }
+        })
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Vec<Row>, QueryError> {
+    /// Asks all workers, and gives what their tasks' reads found.
+    async fn ask<R: Send + 'static>(
+        &self,
+        read: impl Fn(&mut StoreReader<'_>, &mut Vec<R>) -> Result<bool, TaskError> + Send + Sync + 'static,
+    ) -> Result<Vec<R>, QueryError> {
         let not_ready = |state| QueryError::NotReady {
             name: self.name.name().to_owned(),
             state,
         };
-        // A rebalance may begin between the look at the state and the answer; then the query waits again.
-        const ATTEMPTS: usize = 5;
+        let read = Arc::new(read);
         for _ in 0..ATTEMPTS {
             self.shared
                 .wait_until_running(READY_WAIT)
                 .await
                 .map_err(not_ready)?;
-            match self.ask_all(&ask).await {
+            match self.ask_once(&read).await {
                 Err(QueryError::NotReady { .. }) => tokio::task::yield_now().await,
                 answer => return answer,
             }
@@ -225,21 +182,33 @@ impl<K: 'static, V: 'static> Store<K, V> {
         Err(not_ready(self.shared.state()))
     }
 
-    async fn ask_all(&self, ask: &Ask) -> Result<Vec<Row>, QueryError> {
+    async fn ask_once<R: Send + 'static, F>(&self, read: &Arc<F>) -> Result<Vec<R>, QueryError>
+    where
+        F: Fn(&mut StoreReader<'_>, &mut Vec<R>) -> Result<bool, TaskError> + Send + Sync + 'static,
+    {
+        // Guards what the workers found so far; held while one of them reads one task.
+        let found = Arc::new(Mutex::new(Vec::new()));
         let store: Arc<str> = self.name.name().into();
-        let replies = self.shared.ask(|reply| Query {
-            store: store.clone(),
-            kind: self.kind,
-            ask: ask.clone(),
-            reply,
+        let replies = self.shared.ask(|reply| {
+            let (read, found) = (Arc::clone(read), Arc::clone(&found));
+            Query {
+                store: store.clone(),
+                view: self.view,
+                read: Box::new(move |reader| {
+                    let mut found = found.lock().expect("a reader that panics ends its worker");
+                    read(reader, &mut found)
+                }),
+                reply,
+            }
         });
-        let mut rows = Vec::new();
+        let mut outcome = Ok(());
         for reply in replies {
             // A worker that ended without an answer has none of the rows any more.
-            if let Ok(answer) = reply.await {
-                rows.extend(answer?);
+            if let Ok(Err(error)) = reply.await {
+                outcome = Err(error);
             }
         }
-        Ok(rows)
+        let mut found = found.lock().expect("as above");
+        outcome.map(|()| std::mem::take(&mut *found))
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tidemill_data::StoreName;
-use tidemill_store::StoreKind;
 use tidemill_streams::Topology;
 use tokio::sync::oneshot;
 
@@ -15,7 +14,7 @@ use crate::error::{QueryError, RunError};
 use crate::globals::Following;
 use crate::metrics::{Exposition, Snapshot};
 use crate::pool::Pool;
-use crate::query::{Query, Row, Store};
+use crate::query::{Query, StoreQuery};
 use crate::state::{State, StateBoard};
 use crate::worker::Command;
 
@@ -44,8 +43,8 @@ impl Shared {
     /// Sends a question to every worker.
     pub(crate) fn ask(
         &self,
-        query: impl Fn(oneshot::Sender<Result<Vec<Row>, QueryError>>) -> Query,
-    ) -> Vec<oneshot::Receiver<Result<Vec<Row>, QueryError>>> {
+        query: impl Fn(oneshot::Sender<Result<(), QueryError>>) -> Query,
+    ) -> Vec<oneshot::Receiver<Result<(), QueryError>>> {
         let mut answers = Vec::new();
         self.pool.tell(|| {
             // A worker that has ended drops the question, which its answer's channel tells.
@@ -186,25 +185,7 @@ impl Running {
 
     /// A store, to be read. Asking is cheap; what can go wrong, the read says.
     pub fn store<K: 'static, V: 'static>(&self, name: &StoreName<K, V>) -> StoreQuery<K, V> {
-        let stores = self.shared.topology.stores();
-        match stores.iter().find(|store| store.name == name.name()) {
-            Some(view) if !matches!(view.kind, StoreKind::KeyValue | StoreKind::Timestamped) => {
-                StoreQuery(Err(QueryError::Kind {
-                    name: name.name().to_owned(),
-                }))
-            }
-            Some(view) => {
-                let app = self.shared.topology.app();
-                StoreQuery(Ok(Store::new(name.clone(), view.kind, app, self.shared.clone())))
-            }
-            None => {
-                let known = stores.into_iter().map(|store| store.name).collect();
-                StoreQuery(Err(QueryError::UnknownStore {
-                    name: name.name().to_owned(),
-                    known,
-                }))
-            }
-        }
+        StoreQuery::new(name.clone(), self.shared.clone())
     }
 
     /// Stops in good order: no new input, a last commit, the group left, state flushed.
@@ -240,29 +221,5 @@ async fn off_the_executor<T: Send + 'static>(
 impl Drop for Running {
     fn drop(&mut self) {
         self.shared.pool.stop(State::PendingShutdown);
-    }
-}
-
-/// A store of a running program, or why there is none.
-pub struct StoreQuery<K, V>(Result<Store<K, V>, QueryError>);
-
-impl<K: 'static, V: 'static> StoreQuery<K, V> {
-    /// The row of a key, if this instance has one.
-    pub async fn get(&self, key: &K) -> Result<Option<V>, QueryError> {
-        self.store()?.get(key).await
-    }
-
-    /// The rows of a range of keys, in the order of their bytes.
-    pub async fn range(&self, keys: impl std::ops::RangeBounds<K>) -> Result<Vec<(K, V)>, QueryError> {
-        self.store()?.range(keys).await
-    }
-
-    /// All rows this instance has, in the order of their keys' bytes.
-    pub async fn all(&self) -> Result<Vec<(K, V)>, QueryError> {
-        self.store()?.all().await
-    }
-
-    fn store(&self) -> Result<&Store<K, V>, QueryError> {
-        self.0.as_ref().map_err(Clone::clone)
     }
 }

@@ -148,6 +148,12 @@ impl StateStores {
         &self.base
     }
 
+    /// The names of the stores, in the order in which they were opened.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.slots.iter().map(|slot| slot.space().name()).collect()
+    }
+
     /// The store with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<StoreId> {

@@ -68,7 +68,9 @@ pub use record::{RawRecord, Record};
 pub use retry::Retry;
 pub use stream::KStream;
 pub use table::KTable;
-pub use task::{Changelog, Commit, Globals, Pause, Processed, Task, TaskConfig, TaskId, WindowedRow};
+pub use task::{
+    Changelog, Commit, Committed, Globals, Pause, Processed, Task, TaskConfig, TaskId, WindowedRow,
+};
 pub use tidemill_store::Direction;
 pub use topology::{GlobalStore, InternalTopic, Lint, StoreView, Subtopology, Topology, TopologyError};
 pub use windows::{CogroupWindowKind, Counted, Hopping, Session, Sliding, Tumbling, WindowKind};

@@ -11,12 +11,13 @@ use crate::{TaskError, Topology};
 ///
 /// A store that is not there, or is of another kind, has no rows: which stores are where, the topology tells.
 pub struct StoreReader<'a> {
-    topology: &'a Topology,
-    stores: Option<&'a mut StateStores>,
+    pub(crate) topology: &'a Topology,
+    pub(crate) stores: Option<&'a mut StateStores>,
     globals: Option<&'a mut StateStores>,
 }
 
-/// A row of a table: its key, its value, and since when it has it.
+/// A row of a table: its key, its value, and since when it has it. A plain key-value store keeps no time: there it is
+/// [`Timestamp::MIN`].
 pub type Row<K, V> = (K, Stamped<V>);
 
 /// Which rows of a table are wanted, by the bytes of their keys.
@@ -112,11 +113,16 @@ impl<'a> StoreReader<'a> {
             return Ok(None);
         };
         let stores = self.holding(&place);
-        let row = if place.versioned {
-            let version = stores.versioned(place.id).get(&key)?;
-            version.map(|version| (version.value, version.valid_from))
-        } else {
-            stores.timestamped(place.id).get(&key)?
+        let row = match place.kind {
+            RowKind::Plain => {
+                let value = stores.key_value(place.id).get(&key)?;
+                value.map(|value| (value, Timestamp::MIN))
+            }
+            RowKind::Stamped => stores.timestamped(place.id).get(&key)?,
+            RowKind::Versioned => {
+                let version = stores.versioned(place.id).get(&key)?;
+                version.map(|version| (version.value, version.valid_from))
+            }
         };
         row.map(|(value, at)| Ok(Stamped::new(place.value(store, value)?, at)))
             .transpose()
@@ -133,7 +139,8 @@ impl<'a> StoreReader<'a> {
         key: &K,
         at: Timestamp,
     ) -> Result<Option<Stamped<V>>, TaskError> {
-        let Some(place) = self.table(store.name()).filter(|place| place.versioned) else {
+        let versioned = |place: &TablePlace| place.kind == RowKind::Versioned;
+        let Some(place) = self.table(store.name()).filter(versioned) else {
             return Ok(None);
         };
         let Some(key) = place.key_bytes(store, key)? else {
@@ -173,21 +180,33 @@ impl<'a> StoreReader<'a> {
         };
         let (from, to) = (inclusive(&range.from), inclusive(&range.to));
         let stores = self.holding(&place);
-        if place.versioned {
-            let mut rows = stores.versioned(place.id).range(from, to, range.direction)?;
-            while let Some((key, value, at)) = rows.entry() {
-                if !keep(key, value, at)? {
-                    break;
+        match place.kind {
+            RowKind::Plain => {
+                let mut rows = stores.key_value(place.id).range(from, to, range.direction)?;
+                while let Some((key, value)) = rows.entry() {
+                    if !keep(key, value, Timestamp::MIN)? {
+                        break;
+                    }
+                    rows.advance()?;
                 }
-                rows.advance()?;
             }
-        } else {
-            let mut rows = stores.timestamped(place.id).range(from, to, range.direction)?;
-            while let Some((key, value, at)) = rows.entry() {
-                if !keep(key, value, at)? {
-                    break;
+            RowKind::Stamped => {
+                let mut rows = stores.timestamped(place.id).range(from, to, range.direction)?;
+                while let Some((key, value, at)) = rows.entry() {
+                    if !keep(key, value, at)? {
+                        break;
+                    }
+                    rows.advance()?;
                 }
-                rows.advance()?;
+            }
+            RowKind::Versioned => {
+                let mut rows = stores.versioned(place.id).range(from, to, range.direction)?;
+                while let Some((key, value, at)) = rows.entry() {
+                    if !keep(key, value, at)? {
+                        break;
+                    }
+                    rows.advance()?;
+                }
             }
         }
         Ok(found)
@@ -234,9 +253,10 @@ impl<'a> StoreReader<'a> {
 
     fn table(&self, name: &str) -> Option<TablePlace> {
         let (_, decl) = self.topology.store(name)?;
-        let versioned = match decl.spec.kind {
-            StoreKind::Timestamped => false,
-            StoreKind::Versioned { .. } => true,
+        let kind = match decl.spec.kind {
+            StoreKind::KeyValue => RowKind::Plain,
+            StoreKind::Timestamped => RowKind::Stamped,
+            StoreKind::Versioned { .. } => RowKind::Versioned,
             _ => return None,
         };
         let (stores, topic) = match decl.global_topic {
@@ -248,17 +268,24 @@ impl<'a> StoreReader<'a> {
         };
         Some(TablePlace {
             id: stores.find(name)?,
-            versioned,
+            kind,
             global: decl.global_topic.is_some(),
             topic,
         })
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RowKind {
+    Plain,
+    Stamped,
+    Versioned,
+}
+
 /// Where a table's rows are, and the topic that their formats see.
 struct TablePlace {
     id: StoreId,
-    versioned: bool,
+    kind: RowKind,
     global: bool,
     topic: String,
 }

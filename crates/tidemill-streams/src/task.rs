@@ -17,7 +17,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use tidemill_data::Timestamp;
 use tidemill_store::{ByteStore, StateStores, StoreId, StoreOptions};
 
-pub use self::{commit::Commit, process::Processed, restore::Changelog, window_rows::WindowedRow};
+pub use self::{
+    commit::Commit, process::Processed, restore::Changelog, rows::Committed, window_rows::WindowedRow,
+};
 use crate::{Failure, TaskError, Topology, clocks::Clocks, context::Context, queues::Queues};
 
 /// Which task: a subtopology and a partition. Written `0_1`, as Kafka Streams does.

@@ -102,7 +102,7 @@ impl World {
             .set("processing.guarantee", self.guarantee)
             .unwrap();
         let given = self.settings.iter();
-        let config = given.fold(config, |config, (name, value)| config.set(*name, *value).unwrap());
+        let config = given.fold(config, |config, (name, value)| config.set(name, *value).unwrap());
         let topology = app.topology().unwrap();
         let transport: Arc<dyn Transport> = Arc::new(self.cluster.clone());
         let plan = prepare(&topology, &*transport, None, Missing::Refuse).unwrap();
@@ -136,6 +136,7 @@ impl World {
             paused: AtomicBool::new(false),
             restore_listener,
             metrics: Arc::default(),
+            globals: None,
         };
         let instance = Arc::new(instance);
         let listener = instance.restore_listener.clone();

@@ -1,10 +1,12 @@
 //! The rows of a task's windowed tables, typed, uncommitted writes included.
 
+use std::ops::RangeInclusive;
+
 use tidemill_data::{Headers, Place, Presence, Stamped, StoreName, Timestamp, Windowed, Wire};
-use tidemill_store::{Direction, StoreId, StoreKind};
+use tidemill_store::{Direction, StateStores, StoreId, StoreKind};
 
 use super::Task;
-use crate::TaskError;
+use crate::{StoreReader, TaskError};
 
 /// A row of a windowed table.
 pub type WindowedRow<K, V> = (Windowed<K>, Stamped<V>);
@@ -20,21 +22,7 @@ impl Task {
         store: &StoreName<Windowed<K>, V>,
         key: &Windowed<K>,
     ) -> Result<Option<Stamped<V>>, TaskError> {
-        let Some(place) = self.window_place::<K, V>(store) else {
-            return Ok(None);
-        };
-        let bytes = place.key_bytes(store, &key.key)?;
-        let Some(bytes) = bytes else { return Ok(None) };
-        let stores = &mut self.ctx.stores;
-        let row = if place.size_ms.is_some() {
-            stores.window(place.id).get(&bytes, key.start_ms)?
-        } else {
-            let end = Timestamp::from_millis(key.end_ms);
-            let session = stores.session(place.id).get(&bytes, key.start_ms, key.end_ms)?;
-            session.map(|value| (value, end))
-        };
-        row.map(|(value, at)| Ok(Stamped::new(place.value(store, value)?, at)))
-            .transpose()
+        self.reader().window(store, key)
     }
 
     /// All rows of a windowed table, uncommitted writes included, of one key or of all; none when the task has no such
@@ -47,7 +35,48 @@ impl Task {
         store: &StoreName<Windowed<K>, V>,
         key: Option<&K>,
     ) -> Result<Vec<WindowedRow<K, V>>, TaskError> {
-        let Some(place) = self.window_place::<K, V>(store) else {
+        self.reader().windows(store, key, 0..=i64::MAX)
+    }
+}
+
+impl StoreReader<'_> {
+    /// One window's row of a windowed table. A session has no timestamp of its own: its end stands for it.
+    ///
+    /// # Errors
+    /// When the key cannot be encoded, the row not decoded, or the database not read.
+    pub fn window<K: 'static, V: 'static>(
+        &mut self,
+        store: &StoreName<Windowed<K>, V>,
+        key: &Windowed<K>,
+    ) -> Result<Option<Stamped<V>>, TaskError> {
+        let Some((place, stores)) = self.window_place::<K, V>(store) else {
+            return Ok(None);
+        };
+        let bytes = place.key_bytes(store, &key.key)?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let row = if place.size_ms.is_some() {
+            stores.window(place.id).get(&bytes, key.start_ms)?
+        } else {
+            let end = Timestamp::from_millis(key.end_ms);
+            let session = stores.session(place.id).get(&bytes, key.start_ms, key.end_ms)?;
+            session.map(|value| (value, end))
+        };
+        row.map(|(value, at)| Ok(Stamped::new(place.value(store, value)?, at)))
+            .transpose()
+    }
+
+    /// The rows of a windowed table, of one key or of all, in windows that start within these times, or sessions that
+    /// overlap them. They come by time segment, key and window.
+    ///
+    /// # Errors
+    /// When a row cannot be decoded or the database not read.
+    pub fn windows<K: 'static, V: 'static>(
+        &mut self,
+        store: &StoreName<Windowed<K>, V>,
+        key: Option<&K>,
+        times_ms: RangeInclusive<i64>,
+    ) -> Result<Vec<WindowedRow<K, V>>, TaskError> {
+        let Some((place, stores)) = self.window_place::<K, V>(store) else {
             return Ok(Vec::new());
         };
         let bytes = match key {
@@ -64,17 +93,18 @@ impl Task {
             Ok(())
         };
         let (forward, bounds) = (Direction::Forward, (bytes.as_deref(), bytes.as_deref()));
+        let (from_ms, to_ms) = times_ms.into_inner();
         if let Some(size_ms) = place.size_ms {
-            let windows = self.ctx.stores.window(place.id);
-            let mut rows = windows.fetch_range(bounds, 0, i64::MAX, forward)?;
+            let windows = stores.window(place.id);
+            let mut rows = windows.fetch_range(bounds, from_ms, to_ms, forward)?;
             while let Some(row) = rows.entry() {
                 let span = (row.start_ms, row.start_ms.saturating_add(size_ms));
                 keep(row.key, span, row.value, row.timestamp)?;
                 rows.advance()?;
             }
         } else {
-            let sessions = self.ctx.stores.session(place.id);
-            let mut rows = sessions.find_sessions_range(bounds, 0, i64::MAX, forward)?;
+            let sessions = stores.session(place.id);
+            let mut rows = sessions.find_sessions_range(bounds, from_ms, to_ms, forward)?;
             while let Some(row) = rows.entry() {
                 let at = Timestamp::from_millis(row.end_ms);
                 keep(row.key, (row.start_ms, row.end_ms), row.value, at)?;
@@ -85,10 +115,10 @@ impl Task {
     }
 
     fn window_place<K: 'static, V: 'static>(
-        &self,
+        &mut self,
         store: &StoreName<Windowed<K>, V>,
-    ) -> Option<WindowPlace<K>> {
-        let (_, decl) = self.ctx.topology.store(store.name())?;
+    ) -> Option<(WindowPlace<K>, &mut StateStores)> {
+        let (_, decl) = self.topology.store(store.name())?;
         let windows = decl.windows.as_ref()?;
         if !matches!(
             decl.spec.kind,
@@ -96,12 +126,15 @@ impl Task {
         ) {
             return None;
         }
-        Some(WindowPlace {
-            id: self.ctx.stores.find(store.name())?,
+        let changelog = format!("{}-{}-changelog", self.topology.app, store.name());
+        let stores = self.stores.as_deref_mut()?;
+        let place = WindowPlace {
+            id: stores.find(store.name())?,
             key: windows.key.downcast_ref::<Wire<K>>()?.clone(),
             size_ms: windows.size_ms,
-            changelog: format!("{}-{}-changelog", self.ctx.topology.app, store.name()),
-        })
+            changelog,
+        };
+        Some((place, stores))
     }
 }
 

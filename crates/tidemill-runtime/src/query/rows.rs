@@ -1,0 +1,135 @@
+//! Queries of tables: by key, range, prefix, and as of a time.
+
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use tidemill_data::{Headers, Place, Presence, Stamped, Timestamp};
+use tidemill_store::StoreKind;
+use tidemill_streams::{Direction, Row, RowRange};
+
+use super::StoreQuery;
+use crate::error::QueryError;
+
+fn is_table(kind: StoreKind) -> bool {
+    matches!(
+        kind,
+        StoreKind::KeyValue | StoreKind::Timestamped | StoreKind::Versioned { .. }
+    )
+}
+
+impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
+    /// The row of a key, if this instance has one.
+    pub async fn get(&self, key: &K) -> Result<Option<V>, QueryError>
+    where
+        K: Clone,
+    {
+        Ok(self.get_stamped(key).await?.map(|row| row.value))
+    }
+
+    /// The row of a key with the time since when it is so.
+    pub async fn get_stamped(&self, key: &K) -> Result<Option<Stamped<V>>, QueryError>
+    where
+        K: Clone,
+    {
+        self.refuse_unless(is_table)?;
+        let (name, key) = (self.name.clone(), key.clone());
+        let rows = self.ask(move |reader, found| {
+            found.extend(reader.row(&name, &key)?);
+            Ok(!found.is_empty())
+        });
+        Ok(rows.await?.pop())
+    }
+
+    /// The row that a key had at a time, and since when, in a table that keeps versions.
+    pub async fn get_as_of(&self, key: &K, at: Timestamp) -> Result<Option<Stamped<V>>, QueryError>
+    where
+        K: Clone,
+    {
+        self.refuse_unless(|kind| matches!(kind, StoreKind::Versioned { .. }))?;
+        let (name, key) = (self.name.clone(), key.clone());
+        let rows = self.ask(move |reader, found| {
+            found.extend(reader.row_as_of(&name, &key, at)?);
+            Ok(!found.is_empty())
+        });
+        Ok(rows.await?.pop())
+    }
+
+    /// The rows of a range of keys, in the order of their bytes.
+    pub async fn range(&self, keys: impl RangeBounds<K>) -> Result<Vec<(K, V)>, QueryError> {
+        let range = RowRange {
+            from: self.bound(keys.start_bound())?,
+            to: self.bound(keys.end_bound())?,
+            ..RowRange::ALL
+        };
+        let rows = self.rows(range).await?;
+        Ok(rows.into_iter().map(|(key, row)| (key, row.value)).collect())
+    }
+
+    /// The rows whose keys' bytes begin with these.
+    pub async fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Vec<(K, V)>, QueryError> {
+        let rows = self.rows(RowRange::prefix(prefix.as_ref())).await?;
+        Ok(rows.into_iter().map(|(key, row)| (key, row.value)).collect())
+    }
+
+    /// All rows this instance has, in the order of their keys' bytes.
+    pub async fn all(&self) -> Result<Vec<(K, V)>, QueryError> {
+        self.range(..).await
+    }
+
+    /// The rows of a range given in bytes, in either direction, with their times, and no more than it says.
+    pub async fn rows(&self, range: RowRange) -> Result<Vec<Row<K, V>>, QueryError> {
+        self.refuse_unless(is_table)?;
+        let (direction, rows_max) = (range.direction, range.rows_max);
+        let name = self.name.clone();
+        let rows = self.ask(move |reader, found| {
+            found.extend(reader.rows(&name, &range)?);
+            Ok(false)
+        });
+        // Tasks have disjoint keys, each task's in order.
+        let mut keyed = Vec::new();
+        for (key, row) in rows.await? {
+            keyed.push((self.encode(&key)?, key, row));
+        }
+        keyed.sort_by(|(a, ..), (b, ..)| match direction {
+            Direction::Forward => a.cmp(b),
+            Direction::Backward => b.cmp(a),
+        });
+        keyed.truncate(rows_max);
+        Ok(keyed.into_iter().map(|(_, key, row)| (key, row)).collect())
+    }
+
+    fn bound(&self, bound: Bound<&K>) -> Result<Bound<Vec<u8>>, QueryError> {
+        Ok(match bound {
+            Bound::Included(key) => self.encode(key)?.map_or(Bound::Unbounded, Bound::Included),
+            Bound::Excluded(key) => self.encode(key)?.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded => Bound::Unbounded,
+        })
+    }
+
+    /// A key's bytes; `None` for a null.
+    pub(super) fn encode(&self, key: &K) -> Result<Option<Vec<u8>>, QueryError> {
+        let (mut bytes, headers) = (Vec::new(), Headers::default());
+        // Formats see the changelog's name, as they did when the rows were written.
+        let place = format!("{}-{}-changelog", self.shared.topology.app(), self.name.name());
+        let encoded = self
+            .name
+            .key()
+            .encode(Place::key(&place, &headers), key, &mut bytes);
+        let presence = encoded.map_err(|error| QueryError::Format {
+            name: self.name.name().to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok((presence == Presence::Value).then_some(bytes))
+    }
+}
+
+impl<K, V> Clone for StoreQuery<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            view: self.view,
+            shared: Arc::clone(&self.shared),
+            refused: self.refused.clone(),
+        }
+    }
+}
