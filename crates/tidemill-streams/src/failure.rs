@@ -142,6 +142,18 @@ pub enum TaskError {
         /// What the format said.
         error: BoxError,
     },
+    /// A changelog holds records that are none of its store's.
+    #[error("{topic}-{partition}, before offset {before}: {error}")]
+    Changelog {
+        /// The changelog topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The offset after the last record of those that were to be restored.
+        before: i64,
+        /// What is wrong.
+        error: StoreError,
+    },
     /// A suppression holds back more than it may, and is to stop then.
     #[error("{operator} holds back {records} of {records_max} records and {bytes} of {bytes_max} bytes")]
     BufferFull {

@@ -426,3 +426,28 @@ fn a_record_that_is_not_late_finds_the_sliding_windows_beside_it() {
     let left = Windowed::new("k".to_owned(), 30_000, 40_000);
     assert_eq!(driver.window(&COUNTS, &left).map(|row| row.value), Some(2));
 }
+
+#[test]
+fn a_changelog_with_keys_of_no_window_is_named() {
+    let app = App::new("app");
+    let grouped = app.stream(&IN).group_by_key();
+    let _ = grouped.clone().window(Tumbling::of(SECOND)).count(&COUNTS);
+    let visits: StoreName<Windowed<String>, i64> = StoreName::new("visits");
+    let _ = grouped.window(Session::gap(SECOND)).count(&visits);
+    for topic in ["app-counts-changelog", "app-visits-changelog"] {
+        let mut driver = TestDriver::new(&app);
+        let record = RawRecord {
+            key: Some(Bytes::from_static(b"short")),
+            value: Some(Bytes::from_static(b"v")),
+            ..RawRecord::default()
+        };
+        driver.try_pipe_raw(topic, record).unwrap();
+        let restarted =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| driver.restart_without_state()));
+        let refused = *restarted.unwrap_err().downcast::<String>().unwrap();
+        assert!(
+            refused.starts_with(&format!("{topic}-0, before offset 1: ")),
+            "{refused}"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! A task's stores restored from their changelogs.
 
-use tidemill_store::{ChangelogPosition, ChangelogRecord, StoreId};
+use tidemill_store::{ChangelogPosition, ChangelogRecord, StoreError, StoreId};
 
 use super::Task;
 use crate::{RawRecord, TaskError};
@@ -58,7 +58,17 @@ impl Task {
                 })
             })
             .collect();
-        Ok(self.ctx.stores.restore(id, &views, position)?)
+        self.ctx.epoch += 1;
+        let restored = self.ctx.stores.restore(id, &views, position);
+        restored.map_err(|error| match error {
+            StoreError::Corrupt { .. } => TaskError::Changelog {
+                topic: changelog.to_owned(),
+                partition: self.id.partition,
+                before: position.next_offset,
+                error,
+            },
+            error => error.into(),
+        })
     }
 
     /// Empties a store whose changelog cannot be continued, to restore it from the start.
@@ -67,6 +77,7 @@ impl Task {
     /// When the database cannot be written.
     pub fn reset(&mut self, changelog: &str) -> Result<(), TaskError> {
         let id = self.changelog_store(changelog)?;
+        self.ctx.epoch += 1;
         Ok(self.ctx.stores.reset(id)?)
     }
 
