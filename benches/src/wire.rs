@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
-use tidemill_protocol::batch::{BatchBuilder, Batches};
+use tidemill_protocol::batch::{Batch, BatchBuilder, Batches};
 use tidemill_protocol::compression::Compression;
 use tidemill_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use tidemill_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -21,6 +21,7 @@ const CREATE_VERSION: i16 = 4;
 const LIST_OFFSETS_VERSION: i16 = 5;
 /// ListOffsets: the end of the log.
 const LATEST: i64 = -1;
+const READ_COMMITTED: i8 = 1;
 const LEADER_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// One connection, one answer at a time or several in flight.
@@ -120,6 +121,17 @@ impl Connection {
 
     /// Fetches from the offsets of partitions 0, 1, … and moves them on; how many bytes of records came.
     pub(crate) fn fetch(&mut self, topic: &str, offsets: &mut [i64], bytes_max: i32) -> Result<usize> {
+        self.fetch_each(topic, offsets, bytes_max, |_| Ok(()))
+    }
+
+    /// As [`fetch`](Self::fetch), and shows each batch.
+    pub(crate) fn fetch_each(
+        &mut self,
+        topic: &str,
+        offsets: &mut [i64],
+        bytes_max: i32,
+        mut show: impl FnMut(&Batch<'_>) -> Result<()>,
+    ) -> Result<usize> {
         self.send(&encoded(
             &fetch_request(topic, offsets, bytes_max),
             FETCH_VERSION,
@@ -138,7 +150,9 @@ impl Connection {
             let offset = offsets.get_mut(usize::try_from(partition.partition_index)?);
             let offset = offset.context("a partition nobody asked for")?;
             for batch in Batches::new(&records).ignore_cut_off() {
-                *offset = batch?.header().next_offset();
+                let batch = batch?;
+                *offset = batch.header().next_offset();
+                show(&batch)?;
             }
         }
         self.answer = answer.try_into_mut().map(Vec::from).unwrap_or_default();
@@ -190,6 +204,7 @@ fn fetch_request(topic: &str, offsets: &[i64], bytes_max: i32) -> FetchRequest {
         max_wait_ms: 500,
         min_bytes: 1,
         max_bytes: i32::MAX,
+        isolation_level: READ_COMMITTED,
         topics: vec![FetchTopic {
             topic: topic.into(),
             partitions: partitions.collect(),
@@ -199,9 +214,10 @@ fn fetch_request(topic: &str, offsets: &[i64], bytes_max: i32) -> FetchRequest {
     }
 }
 
-/// A Produce of one batch to each of the partitions from 0 on.
+/// A Produce of one batch to each of the partitions from 0 on; of an empty one nothing is sent.
 pub(crate) fn produce_frame(topic: &str, batches: &[Bytes], acks: i16) -> Result<Vec<u8>> {
-    let data = (0..).zip(batches).map(|(index, batch)| PartitionProduceData {
+    let given = (0..).zip(batches).filter(|(_, batch)| !batch.is_empty());
+    let data = given.map(|(index, batch)| PartitionProduceData {
         index,
         records: Some(batch.clone().into()),
     });
@@ -211,6 +227,7 @@ pub(crate) fn produce_frame(topic: &str, batches: &[Bytes], acks: i16) -> Result
         topic_data: vec![TopicProduceData {
             name: topic.into(),
             partition_data: data.collect(),
+            ..Default::default()
         }],
         ..Default::default()
     };
@@ -222,6 +239,15 @@ pub(crate) fn batch(values: &[&[u8]], timestamp: i64) -> Bytes {
     let mut builder = BatchBuilder::new(Compression::None);
     for value in values {
         builder.push(timestamp, None, Some(value), []);
+    }
+    builder.build()
+}
+
+/// An uncompressed batch of records with these keys.
+pub(crate) fn keyed_batch(keys: &[String], value: &[u8], timestamp: i64) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    for key in keys {
+        builder.push(timestamp, Some(key.as_bytes()), Some(value), []);
     }
     builder.build()
 }

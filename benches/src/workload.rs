@@ -13,6 +13,7 @@ use tidemill::prelude::*;
 use tokio::sync::Notify;
 
 use crate::process::usage;
+use crate::wire::{Connection, keyed_batch, now_ms, produce_frame};
 
 /// Which program, how many records, and where.
 #[derive(clap::Args)]
@@ -25,6 +26,9 @@ pub(crate) struct Options {
     /// The broker's address.
     #[arg(long)]
     bootstrap: String,
+    /// What is promised about each record.
+    #[arg(long, default_value = "at_least_once")]
+    guarantee: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -33,6 +37,10 @@ enum Mode {
     Map,
     /// Counts by key, to a topic.
     Count,
+    /// Counts by key in windows of 10 seconds, to a topic.
+    Window,
+    /// Counts by key, stops, and times a second start on its state up to its first record.
+    Restart,
     /// Joins each record with table `profiles`, to a topic.
     Join,
     /// Counts by key, deletes the state, starts again and times the replay of the changelog.
@@ -45,6 +53,8 @@ const MAPPED: Topic<String, Vec<u8>> = Topic::new("out-map");
 const JOINED: Topic<String, Vec<u8>> = Topic::new("out-join");
 const COUNTED: Topic<String, Option<i64>> = Topic::new("out-count");
 const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+const COUNTED_WINDOWS: Topic<String, Option<i64>> = Topic::new("out-window");
+const WINDOWS: StoreName<Windowed<String>, i64> = StoreName::new("windows");
 
 /// When the first and the last of the input records passed.
 #[derive(Default)]
@@ -64,6 +74,18 @@ impl Passed {
         if seen == records {
             self.last.get_or_init(Instant::now);
             self.done.notify_one();
+        } else if seen > records {
+            self.done.notify_one();
+        }
+    }
+}
+
+impl Passed {
+    /// Until the last record has passed; an error when the program ends before.
+    async fn wait(&self, running: &Running) -> Result<()> {
+        tokio::select! {
+            () = self.done.notified() => Ok(()),
+            state = running.ended() => Err(anyhow!("the program went to {state:?} before its last record")),
         }
     }
 }
@@ -83,14 +105,15 @@ async fn run_async(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut config = Config::new()
         .bootstrap_servers(&options.bootstrap)
-        .state_dir(folder.path());
+        .state_dir(folder.path())
+        .set("processing.guarantee", &options.guarantee)?;
     if options.mode == Mode::Restore {
         // Nearly every update reaches the changelog, as in Kafka Streams without its cache.
         config = config.set("commit.interval.ms", 40)?;
     }
     let begin = Instant::now();
     let running = app.start(config.clone()).await?;
-    passed.done.notified().await;
+    passed.wait(&running).await?;
     running.stop().await?;
     let (first, last) = passed
         .first
@@ -99,7 +122,10 @@ async fn run_async(options: &Options) -> Result<()> {
         .context("no record passed")?;
     let rate = options.records as f64 / last.duration_since(*first).as_secs_f64();
     if options.mode == Mode::Restore {
-        restore(&app, config, folder.path()).await?;
+        restore(&app, config.clone(), folder.path()).await?;
+    }
+    if options.mode == Mode::Restart {
+        restart(&app, config, options, &passed).await?;
     }
     let used = usage(std::process::id())?;
     println!(
@@ -124,6 +150,13 @@ fn program(options: &Options, passed: &Arc<Passed>) -> App {
             .join_table(&profiles, |_, event, profile| joined(event, &profile))
             .to(&JOINED),
         None if options.mode == Mode::Map => events.map_values(flipped).to(&MAPPED),
+        None if options.mode == Mode::Window => events
+            .group_by_key()
+            .window(Tumbling::of(10 * SECOND))
+            .count(&WINDOWS)
+            .to_stream()
+            .map(|window, count| (window.key, count))
+            .to(&COUNTED_WINDOWS),
         None => events.group_by_key().count(&COUNTS).to_stream().to(&COUNTED),
     }
     app
@@ -139,6 +172,24 @@ fn flipped(mut value: Vec<u8>) -> Vec<u8> {
 fn joined(mut event: Vec<u8>, profile: &[u8]) -> Vec<u8> {
     event.extend_from_slice(profile.get(..8).unwrap_or(profile));
     event
+}
+
+/// Starts once more on the state that is there, with one record more to read.
+async fn restart(app: &App, config: Config, options: &Options, passed: &Passed) -> Result<()> {
+    let frame = produce_frame(
+        "events",
+        &[keyed_batch(&["one more".to_owned()], b"v", now_ms())],
+        1,
+    )?;
+    let mut connection = Connection::open(&options.bootstrap)?;
+    connection.send(&frame)?;
+    connection.produced()?;
+    let begin = Instant::now();
+    let running = app.start(config).await?;
+    passed.wait(&running).await?;
+    println!("tidemill restart seconds={:.3}", begin.elapsed().as_secs_f64());
+    running.stop().await?;
+    Ok(())
 }
 
 /// When the replay began and ended, and how many records it brought.
