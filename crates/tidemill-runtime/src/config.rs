@@ -24,6 +24,8 @@ use crate::settings::{CLIENT_PREFIXES, CLIENT_SETTINGS, ENVIRONMENT_PREFIX, SETT
 pub struct Config {
     pub(crate) application_id: Option<String>,
     pub(crate) client_id: Option<String>,
+    /// `application.server`: where this instance answers the queries of others.
+    pub(crate) application_server: Option<String>,
     pub(crate) state_dir: PathBuf,
     pub(crate) threads: usize,
     pub(crate) commit_interval: Duration,
@@ -82,6 +84,7 @@ impl Default for Config {
         Self {
             application_id: None,
             client_id: None,
+            application_server: None,
             state_dir: std::env::temp_dir().join("tidemill"),
             threads: 1,
             commit_interval: Duration::from_millis(100),
@@ -168,6 +171,7 @@ impl Config {
         let given = Given { name, text: &text };
         match name {
             "application.id" => self.application_id = Some(text.clone()),
+            "application.server" => self.application_server = Some(given.server()?),
             "client.id" => self.client_id = Some(text.clone()),
             "state.dir" => self.state_dir = PathBuf::from(&text),
             "num.stream.threads" => self.threads = given.count(1..=256, "a number from 1 to 256")?,
@@ -275,6 +279,15 @@ impl Given<'_> {
             "exactly_once_v2" => Ok(true),
             _ => Err(self.refuse("`at_least_once` or `exactly_once_v2`")),
         }
+    }
+
+    /// A host and a port.
+    fn server(&self) -> Result<String, ConfigError> {
+        let (host, port) = self.text.rsplit_once(':').unwrap_or_default();
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            return Err(self.refuse("HOST:PORT"));
+        }
+        Ok(self.text.to_owned())
     }
 
     fn changes(&self) -> Result<bool, ConfigError> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `topology` | names and stores of the program as it ran last, JSON (see `upgrade`) |
 //! | `shutdown` | which thread ordered all instances to stop, and why, JSON |
+//! | `owner/THREAD` | the `application.server` of the thread's instance and its tasks, JSON (see [`Owner`]) |
 //!
 //! One partition, compacted. An order to shut down counts for the instances that were running when it was given:
 //! those that had begun before its offset. They look when partitions are assigned to them anew, which follows from the
@@ -23,6 +24,7 @@ use crate::error::RunError;
 
 const TOPOLOGY: &str = "topology";
 const SHUTDOWN: &str = "shutdown";
+const OWNER: &str = "owner/";
 /// Records read at once, and how long one wait for them lasts; the topic holds a handful.
 const READ_RECORDS: usize = 1_000;
 const READ_WAIT: Duration = Duration::from_millis(100);
@@ -33,6 +35,18 @@ const READ_WAITS_MAX: usize = 300;
 struct Order {
     thread: String,
     reason: String,
+}
+
+/// An instance that others may ask for rows, and some of the tasks whose stores it holds.
+///
+/// The group protocol of librdkafka carries nothing of our own, and a member's host is not where it answers queries. So
+/// each thread says here what it was given; of two that claim a task, the later one has it, since it was assigned later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its `application.server`.
+    pub server: String,
+    /// Its tasks, written as in the logs: subtopology and partition.
+    pub tasks: Vec<String>,
 }
 
 /// The control topic of one program.
@@ -103,6 +117,28 @@ impl Control {
         })
     }
 
+    /// Tells all instances what a thread of this one works on.
+    pub(crate) fn announce(&self, thread: &str, owner: &Owner) -> Result<(), TransportError> {
+        let text = serde_json::to_string(owner).expect("strings have a JSON form");
+        self.write(&format!("{OWNER}{thread}"), &text)
+    }
+
+    /// What all threads said last, the latest first.
+    pub(crate) fn owners(&self) -> Result<Vec<Owner>, TransportError> {
+        let mut said: Vec<(String, Owner)> = Vec::new();
+        self.scan(Start::Earliest, |key, value| {
+            if !key.starts_with(OWNER) {
+                return;
+            }
+            said.retain(|(known, _)| *known != key);
+            match serde_json::from_str(&value) {
+                Ok(owner) => said.push((key, owner)),
+                Err(error) => tracing::warn!("{key} in the control topic cannot be read: {error}"),
+            }
+        })?;
+        Ok(said.into_iter().rev().map(|(_, owner)| owner).collect())
+    }
+
     fn write(&self, key: &str, value: &str) -> Result<(), TransportError> {
         let mut writer = self.transport.writer("control")?;
         let topic: WriterTopic = writer.topic(&self.at.topic)?;
@@ -121,6 +157,12 @@ impl Control {
     /// The last value of each key.
     fn read(&self, from: Start) -> Result<BTreeMap<String, String>, TransportError> {
         let mut found = BTreeMap::new();
+        self.scan(from, |key, value| drop(found.insert(key, value)))?;
+        Ok(found)
+    }
+
+    /// Goes through all records in order.
+    fn scan(&self, from: Start, mut each: impl FnMut(String, String)) -> Result<(), TransportError> {
         let mut reader = self.transport.reader("control")?;
         reader.assign(&[(self.at.clone(), from)])?;
         let mut events = Vec::new();
@@ -133,9 +175,9 @@ impl Control {
                         let rows = batch.records.iter().filter_map(|record| {
                             Some((text(record.key.as_deref()?), text(record.value.as_deref()?)))
                         });
-                        found.extend(rows);
+                        rows.for_each(|(key, value)| each(key, value));
                     }
-                    Event::CaughtUp { .. } => return Ok(found),
+                    Event::CaughtUp { .. } => return Ok(()),
                     Event::Assigned(_) | Event::Revoking(_) | Event::Lost(_) => {}
                 }
             }

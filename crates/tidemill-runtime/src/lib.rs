@@ -41,6 +41,7 @@ mod worker;
 mod embedded;
 
 pub use config::{Config, ConfigError};
+pub use control::Owner;
 pub use dead_letters::{Replayed, replay_dead_letters};
 pub use error::{QueryError, RunError, StartError};
 pub use failure::{Failure, FailureHandler, Response};

@@ -3,6 +3,7 @@
 //! A question goes to every worker and is answered on its thread, from what its tasks have, uncommitted writes included;
 //! or, when asked so, from what their last commits left.
 
+mod owners;
 mod rows;
 mod windows;
 

@@ -9,6 +9,7 @@ use tidemill_data::StoreName;
 use tidemill_streams::Topology;
 use tokio::sync::oneshot;
 
+use crate::control::Owner;
 use crate::embedded::EmbeddedBroker;
 use crate::error::{QueryError, RunError};
 use crate::globals::Following;
@@ -183,6 +184,12 @@ impl Running {
         ended.map_or(State::NotRunning, |state| *state)
     }
 
+    /// The instances that told where they answer queries (`application.server`), and their tasks, the latest first: of
+    /// two that name a task, the first has it.
+    pub async fn owners(&self) -> Result<Vec<Owner>, QueryError> {
+        self.shared.owners("").await
+    }
+
     /// A store, to be read. Asking is cheap; what can go wrong, the read says.
     pub fn store<K: 'static, V: 'static>(&self, name: &StoreName<K, V>) -> StoreQuery<K, V> {
         StoreQuery::new(name.clone(), self.shared.clone())
@@ -211,7 +218,7 @@ impl Running {
 }
 
 /// Makes a call that blocks.
-async fn off_the_executor<T: Send + 'static>(
+pub(crate) async fn off_the_executor<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RunError> {
     let outcome = tokio::task::spawn_blocking(call).await;

@@ -6,6 +6,7 @@ pub(crate) const ENVIRONMENT_PREFIX: &str = "TIDEMILL_";
 /// Settings of the runtime itself.
 pub(crate) const SETTINGS: &[&str] = &[
     "application.id",
+    "application.server",
     "auto.offset.reset",
     "buffered.records.per.partition",
     "client.id",

@@ -360,6 +360,7 @@ impl Worker {
     pub(crate) fn leave(mut self) -> Result<(), RunError> {
         let voided = self.void();
         self.close_tasks();
+        self.announce(std::iter::empty());
         self.member.leave()?;
         voided
     }

@@ -191,3 +191,68 @@ async fn a_store_that_is_not_there_or_of_another_kind_is_refused_by_name() {
     assert!(matches!(table.windows(..).await, Err(QueryError::Kind { .. })));
     running.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_key_is_the_instance_that_has_its_row() {
+    let cluster = MemoryCluster::new();
+    cluster.topic("prices", PARTITIONS);
+    cluster.topic("cities", PARTITIONS);
+    let states = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut instances = Vec::new();
+    for (state, server) in states.iter().zip(["one:1", "two:2"]) {
+        let config = Config::new()
+            .state_dir(state.path())
+            .set("application.server", server)
+            .unwrap();
+        let launch = app().launch(config).transport(cluster.clone());
+        instances.push((server, launch.start().await.unwrap()));
+    }
+    let keys: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        write(&cluster, "prices", key, "1", 1);
+    }
+    for key in &keys {
+        // Until the group has settled and the row is there, the two may not agree.
+        loop {
+            let mut holding = Vec::new();
+            for (server, instance) in &instances {
+                if instance.store(&LATEST).get(key).await.unwrap().is_some() {
+                    holding.push((*server).to_owned());
+                }
+            }
+            let owner = instances[0].1.store(&LATEST).owner(key).await.unwrap();
+            if holding.len() == 1 && owner == holding.pop() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(instances[0].1.owners().await.unwrap().len(), 2);
+    let (_, gone) = instances.pop().unwrap();
+    gone.stop().await.unwrap();
+    let (_, left) = instances.pop().unwrap();
+    loop {
+        let owners = left.owners().await.unwrap();
+        let first = owners
+            .first()
+            .map(|owner| (owner.server.as_str(), owner.tasks.len()));
+        if first.is_some_and(|(server, tasks)| server == "one:1" && tasks >= 3) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    left.stop().await.unwrap();
+}
+
+#[test]
+fn an_application_server_is_a_host_and_a_port() {
+    assert!(Config::new().set("application.server", "localhost:8080").is_ok());
+    let error = Config::new()
+        .set("application.server", "localhost")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("application.server") && error.contains("HOST:PORT"),
+        "{error}"
+    );
+}

@@ -13,6 +13,7 @@ use tidemill_store::{StoreOptions, TopicId};
 use tidemill_streams::{Pause, Reset, Task, TaskConfig, TaskId};
 
 use super::{Instance, Worker};
+use crate::control::Owner;
 use crate::error::RunError;
 use crate::live_task::{Input, LiveTask, task_error};
 use crate::restore::{Extent, Unrestored};
@@ -80,10 +81,23 @@ impl Worker {
         }
         let from = self.starts(&partitions, committed)?;
         self.member.accept(&from)?;
+        self.announce(tasks.iter().map(|task| task.live.id()));
         self.standing = Standing::Holding(partitions);
         let ready = self.restorer.add(tasks, now)?;
         self.begin(ready);
         Ok(())
+    }
+
+    /// Tells the other instances which tasks this thread has, if they may ask it. That they cannot be told stops no work.
+    pub(super) fn announce(&self, tasks: impl Iterator<Item = TaskId>) {
+        let Some(server) = self.instance.config.application_server.clone() else {
+            return;
+        };
+        let tasks = tasks.map(|id| id.to_string()).collect();
+        let name = &self.post.name;
+        if let Err(error) = self.instance.control.announce(name, &Owner { server, tasks }) {
+            tracing::warn!("{name}: other instances were not told which tasks are here: {error}");
+        }
     }
 
     /// Lets complete tasks work.
