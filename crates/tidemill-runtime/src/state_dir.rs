@@ -4,6 +4,7 @@
 //! <state.dir>/<app>/lock            held as long as the instance lives: two instances never share state
 //! <state.dir>/<app>/instance-id     a UUID in text, made once
 //! <state.dir>/<app>/<task>/         the task's database, <task> = <subtopology>_<partition>
+//! <state.dir>/<app>/<task>/owner    "<app> <task>" in text: a folder that was moved or copied is not taken for another's
 //! ```
 
 use std::fs::{self, File};
@@ -30,6 +31,17 @@ pub enum StateDirError {
     InUse {
         /// The directory.
         path: PathBuf,
+    },
+    /// A task's folder holds the state of something else.
+    #[error(
+        "{} holds the state of {holds}: move it back where it belongs, or delete it, and it is restored from its \
+         changelogs", .path.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Whose state it is: the program and the task.
+        holds: String,
     },
     /// The file system refused.
     #[error("{operation} {}: {error}", .path.display())]
@@ -67,10 +79,27 @@ impl StateDir {
         self.instance_id
     }
 
-    /// Where a task keeps its database.
+    /// Where a task keeps its database. Errors: what is there is another task's.
     pub(crate) fn task(&self, task: &str) -> Result<PathBuf, StateDirError> {
         let path = self.root.join(task);
+        let app = self.root.file_name().unwrap_or_default().to_string_lossy();
+        let (mark, owner) = (path.join("owner"), format!("{app} {task}"));
+        match fs::read_to_string(&mark) {
+            Ok(found) if found == owner => return Ok(path),
+            Ok(holds) => return Err(StateDirError::Foreign { path, holds }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("read", &mark, error)),
+        }
+        // Without the mark nothing says whose state this is, so it is not used.
+        if path.exists() {
+            tracing::warn!(
+                "{} is not marked as {owner}; it is restored from its changelogs",
+                path.display()
+            );
+            fs::remove_dir_all(&path).map_err(|e| failed("delete", &path, e))?;
+        }
         fs::create_dir_all(&path).map_err(|e| failed("create", &path, e))?;
+        write_whole(&mark, &owner)?;
         Ok(path)
     }
 }
@@ -87,11 +116,15 @@ fn instance_id(path: &Path) -> Result<Uuid, StateDirError> {
         Err(error) => return Err(failed("read", path, error)),
     }
     let id = Uuid::new_v4();
-    // Written beside and renamed, so that a crash leaves the old id or the new one, never half of one.
-    let beside = path.with_extension("new");
-    fs::write(&beside, id.to_string()).map_err(|e| failed("write", &beside, e))?;
-    fs::rename(&beside, path).map_err(|e| failed("rename", &beside, e))?;
+    write_whole(path, &id.to_string())?;
     Ok(id)
+}
+
+/// Writes beside and renames, so that a crash leaves the old text or the new one, never half of one.
+fn write_whole(path: &Path, text: &str) -> Result<(), StateDirError> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).map_err(|e| failed("write", &beside, e))?;
+    fs::rename(&beside, path).map_err(|e| failed("rename", &beside, e))
 }
 
 fn failed(operation: &'static str, path: &Path, error: io::Error) -> StateDirError {

@@ -38,13 +38,24 @@ impl Engine {
         let opened = match RocksDb::open(path, stores, &self.budget) {
             Err(error @ OpenError::Corrupt { .. }) => {
                 tracing::warn!("{error}: that is done now, and task {task} restored from its changelogs");
-                std::fs::remove_dir_all(path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
+                empty(path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
                 RocksDb::open(path, stores, &self.budget)
             }
             opened => opened,
         };
         Ok(Arc::new(opened.map_err(|error| failed(error.to_string()))?))
     }
+}
+
+/// Deletes what RocksDB wrote. The folder stays, and with it the mark of whose it is.
+fn empty(path: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let file = entry?.path();
+        if file.file_name().is_none_or(|name| name != "owner") {
+            std::fs::remove_file(file)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
