@@ -37,6 +37,8 @@ pub struct Config {
     pub(crate) state_memory_bytes: Option<usize>,
     /// What all stores of the instance may cache above their databases; by default their share of the budget.
     pub(crate) cache_bytes_max: Option<usize>,
+    /// What one task may hold in memory: half of it writes that are not committed, a quarter records that wait.
+    pub(crate) task_memory_bytes: usize,
     pub(crate) delete_retention: Duration,
     pub(crate) exactly_once: bool,
     pub(crate) transaction_timeout: Duration,
@@ -95,6 +97,7 @@ impl Default for Config {
             replication_factor: None,
             state_memory_bytes: None,
             cache_bytes_max: None,
+            task_memory_bytes: 128 << 20,
             delete_retention: Duration::from_secs(24 * 60 * 60),
             exactly_once: false,
             transaction_timeout: Duration::from_secs(10),
@@ -185,6 +188,7 @@ impl Config {
             "replication.factor" => self.replication_factor = given.replication()?,
             "state.memory.bytes" => self.state_memory_bytes = Some(given.bytes()?),
             "statestore.cache.max.bytes" => self.cache_bytes_max = Some(given.bytes()?),
+            "task.memory.max.bytes" => self.task_memory_bytes = given.bytes()?,
             "delete.retention.ms" => self.delete_retention = given.milliseconds()?,
             "processing.guarantee" => self.exactly_once = given.guarantee()?,
             "transaction.timeout.ms" => self.transaction_timeout = given.milliseconds()?,

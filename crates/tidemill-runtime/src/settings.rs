@@ -23,6 +23,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "state.dir",
     "state.memory.bytes",
     "statestore.cache.max.bytes",
+    "task.memory.max.bytes",
     "topology.changes",
     "transaction.timeout.ms",
 ];

@@ -129,6 +129,8 @@ pub(crate) struct Worker {
     // Wakes this worker when a call can go on.
     waker: Waker,
     recorder: Recorder,
+    // A task stopped with records waiting, to commit first.
+    unfinished: bool,
 }
 
 impl Worker {
@@ -143,6 +145,7 @@ impl Worker {
         let guarantee = instance.guarantee(post.number);
         let producer = Producer::new(&instance.transport, &producer_name(&post), &guarantee)?;
         Ok(Self {
+            unfinished: false,
             recorder: Recorder::new(
                 Desk {
                     metrics: instance.metrics.clone(),
@@ -188,7 +191,7 @@ impl Worker {
     fn work(&mut self, now: Timestamp, wait: Duration) -> Result<(), Setback> {
         let wait = match &self.standing {
             Standing::Awaiting { .. } => wait.min(PAUSE_MIN),
-            _ if self.restorer.needs_turns() => Duration::ZERO,
+            _ if self.unfinished || self.restorer.needs_turns() => Duration::ZERO,
             _ => wait.min(self.until_due(now)),
         };
         let mut events = std::mem::take(&mut self.events);

@@ -46,6 +46,8 @@ pub struct TaskConfig {
     pub pause: Pause,
     /// The largest record that the producer takes (`max.request.size`): a larger one is a failure of its sink.
     pub record_bytes_max: Option<usize>,
+    /// Bytes of state written since the last commit, above which the task asks for one; 64 MiB without a number.
+    pub uncommitted_bytes_max: Option<usize>,
     /// The database of the instance's [`GlobalTask`](crate::GlobalTask); needed when the topology has global stores.
     pub globals: Option<Globals>,
 }

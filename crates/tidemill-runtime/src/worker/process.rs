@@ -27,10 +27,8 @@ impl Worker {
             };
             full |= run.task(*id, live)?;
             balance(&mut *self.member, live, &self.instance);
-            if full {
-                break;
-            }
         }
+        self.unfinished = full;
         if full { self.commit(now) } else { Ok(()) }
     }
 
@@ -110,15 +108,19 @@ impl Run<'_> {
     }
 }
 
-/// Pauses inputs of which too much waits for a slower input, and takes pauses back.
+/// Pauses inputs of which too much waits for a slower input, and takes pauses back. An input with nothing waiting is
+/// never paused: its records are those that the others wait for.
 fn balance(member: &mut dyn Member, live: &mut LiveTask, instance: &Instance) {
     let records_max = instance.config.buffered_records;
+    let crowded = live.task.buffered().1 > instance.config.task_memory_bytes / 4;
     let LiveTask { task, inputs, .. } = live;
-    resume(member, inputs, |partition| {
-        task.buffered_of(&partition.topic) <= records_max
-    });
+    let too_much = |topic: &str| {
+        let waiting = task.buffered_of(topic);
+        waiting > records_max || (crowded && waiting > 0)
+    };
+    resume(member, inputs, |partition| !too_much(&partition.topic));
     for input in inputs.iter_mut().filter(|input| !input.paused) {
-        if task.buffered_of(&input.partition.topic) > records_max {
+        if too_much(&input.partition.topic) {
             input.paused = true;
             member.pause(std::slice::from_ref(&input.partition));
         }

@@ -74,6 +74,25 @@ impl World {
         }
     }
 
+    fn append(&self, at: &TopicPartition, key: &str, value: Vec<u8>) {
+        let record = Record {
+            offset: 0,
+            timestamp: Timestamp::from_millis(self.now),
+            key: Some(key.to_owned().into()),
+            value: Some(value.into()),
+            headers: Headers::default(),
+        };
+        self.cluster.append(at, record).unwrap();
+    }
+
+    /// A key that was never seen is clicked.
+    fn click_new_key(&mut self) {
+        let key = format!("new-{}", self.clicked.len());
+        let partition = partition_for_key(key.as_bytes(), PARTITIONS);
+        self.append(&TopicPartition::new("clicks", partition), &key, b"x".to_vec());
+        self.clicked.insert(key, 1);
+    }
+
     /// Every key is clicked once.
     fn click_all(&mut self) {
         for key in 0..KEYS {
@@ -443,4 +462,71 @@ fn a_worker_says_when_it_works() {
     let mut a = world.join("a", state.path(), &app);
     assert_eq!(a.turn(world.now).unwrap(), Turn::Next(ThreadPhase::Working));
     drop(world);
+}
+
+#[test]
+fn a_task_commits_when_its_writes_outgrow_its_memory() {
+    let (mut world, app, state) = (World::exactly_once(), counting(), dir());
+    world.settings = vec![
+        ("task.memory.max.bytes", "4096"),
+        ("commit.interval.ms", "1000000"),
+    ];
+    let mut a = world.join("a", state.path(), &app);
+    a.turn(world.now).unwrap();
+    for _ in 0..40 {
+        // 100 new keys a turn; the clock stands still, so no commit is due by time.
+        for _ in 0..100 {
+            world.click_new_key();
+        }
+        a.turn(world.now).unwrap();
+    }
+    for _ in 0..40 {
+        a.turn(world.now).unwrap();
+    }
+    let waiting: usize = a.worker.tasks.values().map(|live| live.task.dirty_bytes()).sum();
+    assert!(world.committed() > 3_000, "{} committed", world.committed());
+    assert!(waiting < 4 * 4096, "{waiting} bytes wait");
+}
+
+#[test]
+fn a_poisoned_record_at_any_position_is_skipped_or_stops_the_program_before_it() {
+    const NUMBERS: Topic<String, i64> = Topic::new("clicks");
+    for position in 0..KEYS {
+        for skip in [true, false] {
+            let app = App::new("app");
+            if skip {
+                app.on_error(tidemill_streams::Policy::Skip);
+            }
+            app.stream(&NUMBERS)
+                .group_by_key()
+                .count(&COUNTS)
+                .to_stream()
+                .to(&TOTALS);
+            let (mut world, state) = (World::exactly_once(), dir());
+            let at = TopicPartition::new("clicks", 0);
+            for n in 0..KEYS {
+                let good = 7_i64.to_be_bytes().to_vec();
+                let value = if n == position { b"poison".to_vec() } else { good };
+                world.append(&at, "k", value);
+            }
+            let mut a = world.join("a", state.path(), &app);
+            let failed = (0..12).find_map(|_| {
+                world.now += 60;
+                a.turn(world.now).err()
+            });
+            let totals = world.cluster.records(&TopicPartition::new(
+                "totals",
+                partition_for_key(b"k", PARTITIONS),
+            ));
+            if skip {
+                assert!(failed.is_none(), "{failed:?}");
+                assert_eq!(totals.unwrap().len() as i32, KEYS - 1);
+                assert_eq!(world.committed(), i64::from(KEYS));
+            } else {
+                let failed = failed.unwrap().to_string();
+                assert!(failed.contains(&format!("(at clicks-0@{position})")), "{failed}");
+                assert!(world.committed() <= i64::from(position));
+            }
+        }
+    }
 }

@@ -16,7 +16,7 @@ pub struct Processed {
     pub full: bool,
 }
 
-/// State written since the last commit, above which a task asks for one.
+/// State written since the last commit, above which a task asks for one, unless it was told another bound.
 const DIRTY_BYTES_MAX: usize = 64 << 20;
 
 /// Outputs above which `process` returns early, so that they can be sent.
@@ -79,6 +79,7 @@ impl Task {
 
     fn process_some(&mut self, records_max: usize) -> Result<Processed, Halt> {
         let mut processed = Processed::default();
+        let dirty_bytes_max = self.ctx.config.uncommitted_bytes_max.unwrap_or(DIRTY_BYTES_MAX);
         while processed.records < records_max && self.ctx.outputs.byte_len() < OUTPUT_BYTES_MAX {
             if self.ctx.calls.is_full() {
                 break;
@@ -97,11 +98,11 @@ impl Task {
                 *next = Some(offset + 1);
             }
             self.take_looped();
-            if processed.records.is_multiple_of(256) && self.ctx.stores.dirty_bytes() > DIRTY_BYTES_MAX {
+            if processed.records.is_multiple_of(256) && self.ctx.stores.dirty_bytes() > dirty_bytes_max {
                 break;
             }
         }
-        processed.full = self.ctx.stores.dirty_bytes() > DIRTY_BYTES_MAX;
+        processed.full = self.ctx.stores.dirty_bytes() > dirty_bytes_max;
         Ok(processed)
     }
 
