@@ -7,23 +7,25 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidemill_log::{Disk, LogDirs, LogDirsOptions, OpenError};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::admission::{Admission, RequestMemory};
 use crate::cleaner;
 use crate::clock;
 use crate::config::{BrokerConfig, DataDir};
-use crate::connection;
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::{Groups, Shards};
 use crate::housekeeping;
+use crate::http;
+use crate::listeners;
 use crate::metadata::{Durability, MetadataError, MetadataFile};
+use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
-use crate::settings::{BrokerSettings, Listener, ListenerError, Values};
+use crate::settings::{BrokerSettings, ListenerError, TopicAtStart, TopicValues, Values};
 use crate::shared::Shared;
-use crate::topics::{Topics, config_of};
+use crate::topics::{NewTopic, TopicError, Topics, config_of};
 use crate::transactions::{TransactionShards, Transactions};
 
 /// What the newest records of all logs may hold in memory.
@@ -75,6 +77,9 @@ pub enum StartError {
 pub struct Broker {
     address: SocketAddr,
     bootstrap: String,
+    // The listeners by name, in their order.
+    bound_to: Vec<(String, SocketAddr)>,
+    http_address: Option<SocketAddr>,
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
     // Removed when the broker goes.
@@ -87,14 +92,24 @@ impl Broker {
         let mut settings = config.settings()?;
         tell_about(&config);
         let temporary = place_data(&config, &mut settings)?;
-        let (listeners, address) = bind(&settings.listeners).await?;
-        let (advertised_host, advertised_port) = advertised(&settings, address);
+        let bound = listeners::bind(&settings).await?;
+        let first = bound.first().ok_or(StartError::NoListener)?;
+        let (address, bootstrap) = (first.address, first.endpoint.bootstrap());
+        let bound_to = bound
+            .iter()
+            .map(|bound| (bound.endpoint.listener.clone(), bound.address))
+            .collect();
         let durability = if temporary.is_some() {
             Durability::PageCache
         } else {
             Durability::Synced
         };
         let (dirs, topics) = open(config.disk, &settings, &config.values, durability)?;
+        let http = match settings.http_listener.as_str() {
+            "" => None,
+            address => Some(http::bind(address).await?),
+        };
+        let request_memory = RequestMemory::new(settings.requests_bytes_max);
         let shared = Arc::new(Shared {
             fetch_sessions: FetchSessions::new(settings.fetch_sessions_max),
             settings,
@@ -103,26 +118,30 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             group_shards: Shards::default(),
             transaction_shards: TransactionShards::default(),
-            advertised_host,
-            advertised_port,
+            metrics: Metrics::new(),
+            admission: Admission::default(),
+            request_memory,
             stopping: watch::Sender::new(false),
         });
+        create_topics(&shared, &config.topics)?;
         Groups::of(&shared).resume();
         Transactions::of(&shared).resume();
         let mut tasks = JoinSet::new();
-        let slots = Arc::new(Semaphore::new(
-            shared.settings.connections_max.min(Semaphore::MAX_PERMITS),
-        ));
-        for listener in listeners {
-            tasks.spawn(accept(Arc::clone(&shared), listener, Arc::clone(&slots)));
+        for bound in bound {
+            tasks.spawn(listeners::accept(Arc::clone(&shared), bound));
+        }
+        let http_address = http.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = http {
+            tasks.spawn(http::serve(Arc::clone(&shared), listener));
         }
         tasks.spawn(housekeeping::run(Arc::clone(&shared)));
         cleaner::spawn(&shared, &mut tasks);
-        let bootstrap = join_host(&shared.advertised_host, shared.advertised_port);
         tracing::info!(%address, advertised = bootstrap, cluster = shared.cluster_id(), "listening");
         Ok(Broker {
             address,
             bootstrap,
+            bound_to,
+            http_address,
             shared,
             tasks,
             _temporary: temporary,
@@ -132,6 +151,19 @@ impl Broker {
     /// The address of the first listener.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that the listener of this name is bound to.
+    pub fn listener_address(&self, name: &str) -> Option<SocketAddr> {
+        let mut bound_to = self.bound_to.iter();
+        bound_to
+            .find(|(listener, _)| listener.eq_ignore_ascii_case(name))
+            .map(|(_, address)| *address)
+    }
+
+    /// The address of `/metrics` and `/health`, where `tidemill.http.listener` asks for them.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
     }
 
     /// What clients connect to, as `bootstrap.servers` wants it.
@@ -208,51 +240,6 @@ fn place_data(config: &BrokerConfig, settings: &mut BrokerSettings) -> Result<Op
     }
 }
 
-async fn bind(listeners: &[Listener]) -> Result<(Vec<TcpListener>, SocketAddr), StartError> {
-    let mut bound = Vec::new();
-    let mut first = None;
-    for listener in listeners {
-        let host = if listener.host.is_empty() {
-            "0.0.0.0"
-        } else {
-            &listener.host
-        };
-        let failed = |source| StartError::Bind {
-            address: join_host(host, listener.port),
-            source,
-        };
-        let socket = TcpListener::bind((host, listener.port)).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        first.get_or_insert(address);
-        bound.push(socket);
-    }
-    Ok((bound, first.ok_or(StartError::NoListener)?))
-}
-
-/// What clients are told: the advertised listener, else the first listener, else this machine's name for itself.
-fn advertised(settings: &BrokerSettings, address: SocketAddr) -> (String, u16) {
-    let listener = settings
-        .advertised_listener
-        .as_ref()
-        .or(settings.listeners.first());
-    let host = listener
-        .map(|listener| listener.host.as_str())
-        .filter(|host| !host.is_empty() && *host != "0.0.0.0");
-    let port = listener.map(|listener| listener.port).filter(|port| *port != 0);
-    (
-        host.unwrap_or("localhost").to_string(),
-        port.unwrap_or(address.port()),
-    )
-}
-
-fn join_host(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
-}
-
 fn open(
     disk: Arc<dyn Disk>,
     settings: &BrokerSettings,
@@ -297,6 +284,25 @@ fn open(
     ))
 }
 
+/// Makes the topics that are to be there from the start, where they are not.
+fn create_topics(shared: &Shared, topics: &[TopicAtStart]) -> Result<(), StartError> {
+    for topic in topics {
+        let failed = |error: TopicError| StartError::Topics(format!("{}: {error}", topic.name));
+        let mut settings = TopicValues::default();
+        if let Some(policy) = &topic.cleanup_policy {
+            let set = settings.set("cleanup.policy", policy);
+            set.map_err(|error| failed(error.into()))?;
+        }
+        let new = || NewTopic {
+            name: topic.name.clone(),
+            partitions: topic.partitions,
+            settings,
+        };
+        shared.topics.find_or_create(&topic.name, new).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Kafka's cluster ids: 16 random bytes in URL-safe base64.
 fn new_cluster_id() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -324,36 +330,4 @@ fn raise_file_limit() {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
     }
-}
-
-async fn accept(shared: Arc<Shared>, listener: TcpListener, slots: Arc<Semaphore>) {
-    let mut connections = JoinSet::new();
-    let mut stopping = shared.stopping.subscribe();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stopping| *stopping) => break,
-            // Reaps what ended, so that the set holds only what runs.
-            Some(_) = connections.join_next() => continue,
-        };
-        match accepted {
-            Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => {
-                    let serve = connection::serve(Arc::clone(&shared), stream, peer);
-                    connections.spawn(async move {
-                        serve.await;
-                        drop(slot);
-                    });
-                }
-                Err(_) => tracing::warn!(%peer, "refused: max.connections are open"),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                // Out of files, most likely: give those that are open the time to close.
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
 }

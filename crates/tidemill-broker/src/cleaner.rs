@@ -85,12 +85,15 @@ fn compact(shared: &Shared, share: Share) -> ControlFlow<()> {
     match done {
         None => ControlFlow::Break(()),
         Some((partition, Ok(done))) => {
+            shared.metrics.compactions.inc();
+            shared.metrics.compacted_bytes.inc_by(done.bytes_before);
             let (before, after) = (done.bytes_before, done.bytes_after);
             tracing::info!(%partition, from = %done.from, to = %done.to, before, after, "compacted");
             ControlFlow::Continue(())
         }
         Some((_, Err(CompactError::Stopped))) => ControlFlow::Break(()),
         Some((partition, Err(error))) => {
+            shared.metrics.compaction_failures.inc();
             tracing::error!(%partition, %error, "not compacted");
             ControlFlow::Break(())
         }

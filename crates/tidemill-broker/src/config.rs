@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tidemill_log::{Disk, FileDisk};
 
 use crate::settings::{
-    BrokerSettings, ListenerError, PropertiesError, SettingError, Values, parse_properties,
+    BrokerSettings, ListenerError, PropertiesError, SettingError, TopicAtStart, Values, parse_properties,
+    take_environment,
 };
 
 /// What a broker is started with: Kafka's settings, and where its data lies.
@@ -18,6 +19,7 @@ pub struct BrokerConfig {
     pub(crate) data: DataDir,
     pub(crate) warnings: Vec<SettingError>,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) topics: Vec<TopicAtStart>,
 }
 
 /// Where a broker's data lies.
@@ -78,6 +80,7 @@ impl BrokerConfig {
             data: DataDir::Temporary,
             warnings: Vec::new(),
             disk: Arc::new(FileDisk),
+            topics: Vec::new(),
         }
     }
 
@@ -88,6 +91,7 @@ impl BrokerConfig {
             data: DataDir::Settings,
             warnings: Vec::new(),
             disk: Arc::new(FileDisk),
+            topics: Vec::new(),
         }
     }
 
@@ -102,6 +106,20 @@ impl BrokerConfig {
         }
         BrokerSettings::load(&config.values)?;
         Ok(config)
+    }
+
+    /// Takes settings from `variables`, as container images of Kafka do: `KAFKA_LOG_RETENTION_MS` is `log.retention.ms`,
+    /// `KAFKA_CREATE_TOPICS=name:partitions:replicas,…` makes topics when the broker starts. A variable that is no
+    /// setting becomes a warning.
+    pub fn with_environment(
+        mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<BrokerConfig, ConfigError> {
+        let environment = take_environment(&mut self.values, variables)?;
+        self.warnings.extend(environment.unknown);
+        self.topics.extend(environment.topics);
+        BrokerSettings::load(&self.values)?;
+        Ok(self)
     }
 
     /// Sets one of Kafka's broker settings; `name` must be known and take `value`.

@@ -6,12 +6,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidemill_protocol::{ApiKey, Reader, RequestHeader};
 use tokio::net::TcpStream;
 
 use crate::dispatch::{Answer, RequestError, dispatch};
 use crate::frame::{FrameError, FrameReader};
+use crate::listeners::Endpoint;
 use crate::shared::{Context, Shared};
 
 /// Why a connection was closed from our side.
@@ -26,13 +28,18 @@ enum Closed {
 }
 
 /// Serves one connection until it ends, the peer misbehaves or the broker stops.
-pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    endpoint: Arc<Endpoint>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot turn off Nagle's algorithm");
     }
     let mut stopping = shared.stopping.subscribe();
     let result = tokio::select! {
-        result = answer_all(&shared, &mut stream, peer) => result,
+        result = answer_all(&shared, &endpoint, &mut stream, peer) => result,
         _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
     };
     match result {
@@ -48,8 +55,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, peer: Sock
     }
 }
 
-async fn answer_all(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAddr) -> Result<(), Closed> {
-    let mut frames = FrameReader::new(shared.settings.request_bytes_max);
+async fn answer_all(
+    shared: &Arc<Shared>,
+    endpoint: &Arc<Endpoint>,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+) -> Result<(), Closed> {
+    let mut frames = FrameReader::new(shared.settings.request_bytes_max, shared.request_memory.clone());
     loop {
         let next = frames.next(stream);
         let frame = match shared.settings.connection_idle_max {
@@ -64,6 +76,7 @@ async fn answer_all(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAd
         let header = RequestHeader::decode(&mut reader).map_err(RequestError::Header)?;
         let context = Context {
             shared: Arc::clone(shared),
+            endpoint: Arc::clone(endpoint),
             version: header.api_version,
             client_id: header
                 .client_id
@@ -72,6 +85,7 @@ async fn answer_all(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAd
                 .unwrap_or_default(),
             client_address: peer.ip(),
         };
+        let (began, size) = (Instant::now(), frame.len());
         let waits = header.api_key == i16::from(ApiKey::Fetch) && frames.is_empty();
         let answer = tokio::select! {
             biased;
@@ -79,10 +93,15 @@ async fn answer_all(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAd
             // A Fetch may wait for long; nobody misses its answer.
             () = gone(stream), if waits => return Ok(()),
         };
+        if let Ok(api) = ApiKey::try_from(header.api_key) {
+            shared.metrics.answered(api, size, began.elapsed());
+        }
         match answer {
             Answer::Send(reply) => reply.send(stream).await.map_err(Closed::Send)?,
             Answer::Nothing => {}
         }
+        // The request's bytes are gone with its handler.
+        frames.release();
     }
 }
 

@@ -2,6 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::admission::RequestMemory;
 
 const LENGTH: usize = 4;
 /// What is read at once. Many small requests share one such buffer.
@@ -28,15 +31,25 @@ pub(crate) enum FrameError {
 pub(crate) struct FrameReader {
     buffer: BytesMut,
     bytes_max: usize,
+    memory: RequestMemory,
+    // Held from when a large frame begins to arrive until it is released.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl FrameReader {
-    /// A reader of frames of at most `bytes_max` bytes.
-    pub(crate) fn new(bytes_max: usize) -> FrameReader {
+    /// A reader of frames of at most `bytes_max` bytes, that takes the room for large ones from `memory`.
+    pub(crate) fn new(bytes_max: usize, memory: RequestMemory) -> FrameReader {
         FrameReader {
             buffer: BytesMut::new(),
             bytes_max,
+            memory,
+            room: None,
         }
+    }
+
+    /// Gives back the room of the last frame.
+    pub(crate) fn release(&mut self) {
+        self.room = None;
     }
 
     /// The next frame; none when the connection ended between two.
@@ -49,6 +62,10 @@ impl FrameReader {
                 Taken::Frame(frame) => return Ok(Some(frame)),
                 Taken::Missing(missing) => missing,
             };
+            // What is small is bounded by the number of connections.
+            if missing > CHUNK && self.room.is_none() {
+                self.room = Some(self.memory.take(missing).await);
+            }
             if self.buffer.capacity() == self.buffer.len() || missing > CHUNK {
                 self.buffer.reserve(missing.clamp(CHUNK, GROWTH_MAX));
             }
@@ -99,7 +116,7 @@ mod tests {
     use super::*;
 
     async fn frames(bytes: &[u8]) -> (Vec<Bytes>, Option<FrameError>) {
-        let (mut reader, mut source) = (FrameReader::new(10), bytes);
+        let (mut reader, mut source) = (FrameReader::new(10, RequestMemory::new(None)), bytes);
         let mut found = Vec::new();
         loop {
             match reader.next(&mut source).await {
@@ -138,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_announced_length_is_not_set_aside_before_it_arrives() {
-        let mut reader = FrameReader::new(100 << 20);
+        let mut reader = FrameReader::new(100 << 20, RequestMemory::new(None));
         let mut source: &[u8] = &[6, 0, 0, 0, 1, 2, 3];
         assert!(matches!(
             reader.next(&mut source).await,

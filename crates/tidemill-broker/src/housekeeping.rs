@@ -35,6 +35,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         let dirs = Arc::clone(&shared.dirs);
+        let worker = Arc::clone(&shared);
         let work = tokio::task::spawn_blocking(move || match task {
             Task::Tick => dirs.tick(clock::now()),
             Task::Checkpoint => {
@@ -44,6 +45,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
             Task::Retention => {
                 let deleted = dirs.enforce_retention(clock::now());
+                worker.metrics.segments_deleted.inc_by(deleted as u64);
                 if deleted > 0 {
                     tracing::info!(segments = deleted, "deleted by retention");
                 }

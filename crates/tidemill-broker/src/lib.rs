@@ -26,6 +26,11 @@ pub mod settings;
 mod broker;
 mod config;
 
+mod admission;
+mod http;
+mod listeners;
+mod metrics;
+
 mod connection;
 mod dispatch;
 mod frame;

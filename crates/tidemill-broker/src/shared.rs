@@ -6,8 +6,11 @@ use std::sync::Arc;
 use tidemill_log::LogDirs;
 use tokio::sync::watch;
 
+use crate::admission::{Admission, RequestMemory};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Shards;
+use crate::listeners::Endpoint;
+use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::settings::{BrokerSettings, TopicValues, Values};
@@ -26,9 +29,11 @@ pub(crate) struct Shared {
     pub(crate) group_shards: Shards,
     /// The coordinators of transactions, one for each partition of their topic in use.
     pub(crate) transaction_shards: TransactionShards,
-    /// Where clients are told to connect.
-    pub(crate) advertised_host: String,
-    pub(crate) advertised_port: u16,
+    pub(crate) metrics: Metrics,
+    /// The connections that are open.
+    pub(crate) admission: Admission,
+    /// What all requests in work may take.
+    pub(crate) request_memory: RequestMemory,
     /// Becomes true when the broker stops.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -122,6 +127,8 @@ fn kept_by_key(name: &str, partitions: i32, segment_bytes: i32) -> NewTopic {
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
+    /// What the client is told to connect to: it came through this listener.
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) version: i16,
     /// The client's name for itself; empty when it has none.
     pub(crate) client_id: String,

@@ -23,6 +23,7 @@ use tidemill_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use tidemill_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
@@ -307,4 +308,59 @@ async fn a_compacted_topic_keeps_the_last_value_of_each_key() {
         (0, "0".to_string())
     );
     broker.shutdown().await;
+}
+
+/// What the HTTP port answers to a GET.
+async fn get(broker: &Broker, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(broker.http_address().unwrap())
+        .await
+        .unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn metrics_and_health_are_served_over_http() {
+    let disk = FaultyDisk::new();
+    let config = BrokerConfig::embedded()
+        .with_disk(Arc::new(disk.clone()))
+        .set("tidemill.http.listener", "127.0.0.1:0")
+        .unwrap();
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let other = Broker::start(config).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    client.create("t", 2, &[("flush.messages", "1")]).await;
+    client.produce("t", 1, batch(&["a"])).await;
+    let metrics = get(&broker, "/metrics").await;
+    for line in [
+        "tidemill_requests_total{api=\"Produce\"} 1",
+        "tidemill_request_seconds_count{api=\"CreateTopics\"} 1",
+        "tidemill_connections 1",
+        "tidemill_partitions 2",
+        "tidemill_read_only_partitions 0",
+    ] {
+        assert!(
+            metrics.lines().any(|one| one == line),
+            "{line} is not in {metrics}"
+        );
+    }
+    assert!(get(&other, "/metrics").await.contains("tidemill_partitions 0"));
+    let health = get(&broker, "/health").await;
+    assert!(
+        health.starts_with("HTTP/1.1 200") && health.contains("\"status\":\"ok\""),
+        "{health}"
+    );
+    disk.fail(Fault::Sync("t-1"));
+    client.produce("t", 1, batch(&["b"])).await;
+    let health = get(&broker, "/health").await;
+    assert!(
+        health.starts_with("HTTP/1.1 503") && health.contains("\"t-1\""),
+        "{health}"
+    );
+    assert!(get(&broker, "/other").await.starts_with("HTTP/1.1 404"));
+    broker.shutdown().await;
+    other.shutdown().await;
 }

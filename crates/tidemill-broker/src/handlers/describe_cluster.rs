@@ -27,8 +27,8 @@ pub(crate) async fn handle(context: Context, request: DescribeClusterRequest) ->
         controller_id: shared.node_id(),
         brokers: vec![DescribeClusterBroker {
             broker_id: shared.node_id(),
-            host: shared.advertised_host.as_str().into(),
-            port: i32::from(shared.advertised_port),
+            host: context.endpoint.host.as_str().into(),
+            port: i32::from(context.endpoint.port),
             rack: None,
             is_fenced: false,
         }],

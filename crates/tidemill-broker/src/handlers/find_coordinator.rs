@@ -5,24 +5,23 @@ use tidemill_protocol::messages::find_coordinator::{
 };
 use tidemill_protocol::{ErrorCode, KString};
 
-use crate::shared::{Context, Shared};
+use crate::shared::Context;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
 pub(crate) async fn handle(context: Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
-    let shared = &context.shared;
     if context.version >= 4 {
         let keys = request.coordinator_keys.iter();
         let coordinators = keys
-            .map(|key| coordinator(shared, request.key_type, key))
+            .map(|key| coordinator(&context, request.key_type, key))
             .collect();
         return FindCoordinatorResponse {
             coordinators,
             ..FindCoordinatorResponse::default()
         };
     }
-    let found = coordinator(shared, request.key_type, &request.key);
+    let found = coordinator(&context, request.key_type, &request.key);
     FindCoordinatorResponse {
         error_code: found.error_code,
         error_message: found.error_message,
@@ -33,7 +32,7 @@ pub(crate) async fn handle(context: Context, request: FindCoordinatorRequest) ->
     }
 }
 
-fn coordinator(shared: &Shared, key_type: i8, key: &KString) -> Coordinator {
+fn coordinator(context: &Context, key_type: i8, key: &KString) -> Coordinator {
     let refuse = |error_code, message: &'static str| Coordinator {
         key: key.clone(),
         node_id: -1,
@@ -45,9 +44,9 @@ fn coordinator(shared: &Shared, key_type: i8, key: &KString) -> Coordinator {
     match key_type {
         GROUP | TRANSACTION => Coordinator {
             key: key.clone(),
-            node_id: shared.node_id(),
-            host: shared.advertised_host.as_str().into(),
-            port: shared.advertised_port.into(),
+            node_id: context.shared.node_id(),
+            host: context.endpoint.host.as_str().into(),
+            port: context.endpoint.port.into(),
             error_code: ErrorCode::None,
             error_message: None,
         },

@@ -49,8 +49,8 @@ fn answer(context: &Context, request: MetadataRequest) -> MetadataResponse {
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id: shared.node_id(),
-            host: shared.advertised_host.as_str().into(),
-            port: i32::from(shared.advertised_port),
+            host: context.endpoint.host.as_str().into(),
+            port: i32::from(context.endpoint.port),
             rack: None,
         }],
         cluster_id: Some(shared.cluster_id().into()),

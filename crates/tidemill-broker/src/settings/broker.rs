@@ -1,6 +1,8 @@
 //! The broker's own settings, typed.
 
-use std::{path::PathBuf, time::Duration};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Listener, ListenerError, Values};
 
@@ -11,8 +13,10 @@ pub struct BrokerSettings {
     pub node_id: i32,
     /// Where it listens.
     pub listeners: Vec<Listener>,
-    /// What it tells clients, where that differs.
-    pub advertised_listener: Option<Listener>,
+    /// What it tells clients of the listeners of the same names, where that differs.
+    pub advertised_listeners: Vec<Listener>,
+    /// `tidemill.http.listener`; empty is none.
+    pub http_listener: String,
     /// Where partitions lie.
     pub log_dirs: Vec<PathBuf>,
     /// `num.partitions`.
@@ -29,8 +33,8 @@ pub struct BrokerSettings {
     pub initial_task_delay: Duration,
     /// `socket.request.max.bytes`.
     pub request_bytes_max: usize,
-    /// `max.connections`.
-    pub connections_max: usize,
+    /// `queued.max.request.bytes`; none is no limit.
+    pub requests_bytes_max: Option<usize>,
     /// `connections.max.idle.ms`; none is for ever.
     pub connection_idle_max: Option<Duration>,
     /// `fetch.max.bytes`.
@@ -82,12 +86,14 @@ impl BrokerSettings {
     pub fn load(values: &Values) -> Result<BrokerSettings, ListenerError> {
         let map = values.list("listener.security.protocol.map");
         let controllers = values.list("controller.listener.names");
+        let own = listeners(values, "listeners", &map, &controllers)?;
+        let advertised = listeners(values, "advertised.listeners", &map, &controllers)?;
+        check_names(values, &own, &advertised)?;
         Ok(BrokerSettings {
             node_id: node_id(values),
-            listeners: listeners(values, "listeners", &map, &controllers)?,
-            advertised_listener: listeners(values, "advertised.listeners", &map, &controllers)?
-                .into_iter()
-                .next(),
+            listeners: own,
+            advertised_listeners: advertised,
+            http_listener: values.text("tidemill.http.listener").to_string(),
             log_dirs: log_dirs(values),
             num_partitions: values.int("num.partitions"),
             default_replication_factor: values.int("default.replication.factor"),
@@ -96,7 +102,7 @@ impl BrokerSettings {
             retention_check_interval: millis(values, "log.retention.check.interval.ms"),
             initial_task_delay: millis(values, "log.initial.task.delay.ms"),
             request_bytes_max: size(values, "socket.request.max.bytes"),
-            connections_max: size(values, "max.connections"),
+            requests_bytes_max: usize::try_from(values.number("queued.max.request.bytes")).ok(),
             connection_idle_max: u64::try_from(values.number("connections.max.idle.ms"))
                 .ok()
                 .map(Duration::from_millis),
@@ -148,6 +154,31 @@ fn log_dirs(values: &Values) -> Vec<PathBuf> {
     } else {
         dirs.into_iter().map(PathBuf::from).collect()
     }
+}
+
+/// Refuses two listeners of one name, and the name of a listener that is not there.
+fn check_names(values: &Values, own: &[Listener], advertised: &[Listener]) -> Result<(), ListenerError> {
+    for (setting, listeners) in [("listeners", own), ("advertised.listeners", advertised)] {
+        let mut names = BTreeSet::new();
+        if let Some(twice) = listeners.iter().find(|listener| !names.insert(&listener.name)) {
+            return Err(ListenerError::Twice {
+                setting,
+                name: twice.name.clone(),
+            });
+        }
+    }
+    let inter_broker = values.text("inter.broker.listener.name").to_ascii_uppercase();
+    let inter_broker =
+        Some(("inter.broker.listener.name", inter_broker)).filter(|(_, name)| !name.is_empty());
+    let advertised = advertised
+        .iter()
+        .map(|listener| ("advertised.listeners", listener.name.clone()));
+    for (setting, name) in advertised.chain(inter_broker) {
+        if !own.iter().any(|listener| listener.name == name) {
+            return Err(ListenerError::Unknown { setting, name });
+        }
+    }
+    Ok(())
 }
 
 fn listeners(

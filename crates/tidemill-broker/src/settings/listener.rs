@@ -18,6 +18,22 @@ pub enum ListenerError {
     /// It is not `NAME://host:port`.
     #[error("listener {0:?} is not of the form NAME://host:port")]
     Malformed(String),
+    /// Two listeners have the same name.
+    #[error("{setting} names {name} twice")]
+    Twice {
+        /// Which setting.
+        setting: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// There is no listener of this name.
+    #[error("{setting} names {name}, and `listeners` has none of that name")]
+    Unknown {
+        /// Which setting.
+        setting: &'static str,
+        /// The name.
+        name: String,
+    },
     /// It asks for TLS or authentication.
     #[error("listener {listener:?} asks for {protocol}; only PLAINTEXT is served")]
     Protocol {

@@ -4,6 +4,7 @@
 //! [`BrokerSettings`] is what the rest of the broker reads; [`TopicValues`] is what one topic was given.
 
 mod broker;
+mod environment;
 mod listener;
 mod nearest;
 mod properties;
@@ -21,6 +22,7 @@ pub use table::SETTINGS;
 pub use topic::TopicValues;
 pub use value::{Layer, SettingError, Values};
 
+pub(crate) use environment::{TopicAtStart, take as take_environment};
 use nearest::nearest;
 pub(crate) use topic::{Resolved, is_list, resolve_all, setting_value};
 pub(crate) use value::{Source, broker_is_list};

@@ -39,8 +39,8 @@ fn a_file_of_kafka_starts_without_a_warning_and_means_the_same() {
         [Listener::parse("PLAINTEXT://127.0.0.1:19092").unwrap()]
     );
     assert_eq!(
-        settings.advertised_listener,
-        Some(Listener::parse("PLAINTEXT://localhost:19092").unwrap())
+        settings.advertised_listeners,
+        [Listener::parse("PLAINTEXT://localhost:19092").unwrap()]
     );
     assert_eq!(
         settings.log_dirs,

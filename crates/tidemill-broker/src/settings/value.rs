@@ -199,7 +199,7 @@ impl Values {
         self.text(name).eq_ignore_ascii_case("true")
     }
 
-    pub(super) fn list(&self, name: &'static str) -> Vec<String> {
+    pub(crate) fn list(&self, name: &'static str) -> Vec<String> {
         split_list(self.text(name)).map(str::to_string).collect()
     }
 }

@@ -9,6 +9,8 @@
 
 pub(crate) mod faulty_disk;
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_protocol::batch::BatchBuilder;
@@ -29,8 +31,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(broker: &Broker) -> Client {
+        Client::connect_to(broker.address()).await
+    }
+
+    pub(crate) async fn connect_to(address: SocketAddr) -> Client {
         Client {
-            stream: TcpStream::connect(broker.address()).await.unwrap(),
+            stream: TcpStream::connect(address).await.unwrap(),
             correlation_id: 0,
         }
     }
