@@ -303,6 +303,25 @@ fn create_topics(shared: &Shared, topics: &[TopicAtStart]) -> Result<(), StartEr
     Ok(())
 }
 
+/// Makes the data directories of a broker with these settings, as far as they are not there, and says which cluster
+/// they belong to: `cluster_id`, or a new one, unless a directory has one already.
+pub fn format(config: &BrokerConfig, cluster_id: Option<&str>) -> Result<String, StartError> {
+    let settings = config.settings()?;
+    let options = LogDirsOptions {
+        dirs: settings.log_dirs,
+        node_id: settings.node_id,
+        new_cluster_id: cluster_id.map_or_else(new_cluster_id, str::to_string),
+        tail_cache_bytes: 0,
+        recovery_threads_per_dir: RECOVERY_THREADS_PER_DIR,
+    };
+    let none = |_: &_| tidemill_log::LogConfig::default();
+    let (dirs, _) = LogDirs::open(Arc::clone(&config.disk), options, &none, clock::now())?;
+    // There is nothing in it that could fail to close.
+    dirs.close()
+        .map_err(|error| StartError::Topics(error.to_string()))?;
+    Ok(dirs.cluster_id().to_string())
+}
+
 /// Kafka's cluster ids: 16 random bytes in URL-safe base64.
 fn new_cluster_id() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

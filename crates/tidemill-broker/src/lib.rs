@@ -56,6 +56,6 @@ mod blocking;
 mod clock;
 mod error_code;
 
-pub use broker::{Broker, StartError};
+pub use broker::{Broker, StartError, format};
 pub use config::{BrokerConfig, ConfigError};
 pub use metadata::MetadataError;

@@ -1,6 +1,11 @@
-//! `tidemill broker`: a broker in a process of its own.
+//! `tidemill broker`: a broker in a process of its own, and a look at its data directories.
 
 use std::path::PathBuf;
+
+mod batches;
+mod dump_log;
+mod format;
+mod verify;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -12,10 +17,26 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) enum Command {
     /// Start a broker and serve until SIGTERM or SIGINT.
     Start(Start),
+    /// Make the data directories of a new broker.
+    Format(format::Format),
+    /// Print what is in segment files.
+    DumpLog(dump_log::DumpLog),
+    /// Check every batch in the data directories of a broker that is stopped.
+    Verify(verify::Verify),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Start {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where to write the process id once the broker serves.
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+}
+
+/// Where settings come from: the file, then `KAFKA_*` variables, then overrides; what comes later holds.
+#[derive(Debug, Args)]
+struct Settings {
     /// A `server.properties` with Kafka's settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -25,40 +46,69 @@ pub(crate) struct Start {
 }
 
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
-    let Command::Start(start) = command;
-    let config = config(&start)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config))
-}
-
-fn config(start: &Start) -> anyhow::Result<BrokerConfig> {
-    let mut config = match &start.config {
-        None => BrokerConfig::server(),
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            BrokerConfig::from_properties(&text).with_context(|| format!("{}", path.display()))?
+    match command {
+        Command::Start(start) => {
+            let config = start.settings.config()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(serve(config, &start))
         }
-    };
-    for setting in &start.overrides {
-        let (name, value) = setting
-            .split_once('=')
-            .with_context(|| format!("--override {setting}: expected NAME=VALUE"))?;
-        config = config.set(name.trim(), value.trim())?;
+        Command::Format(format) => format.run(),
+        Command::DumpLog(dump) => dump.run(),
+        Command::Verify(verify) => verify.run(),
     }
-    Ok(config)
 }
 
-async fn serve(config: BrokerConfig) -> anyhow::Result<()> {
+impl Settings {
+    fn config(&self) -> anyhow::Result<BrokerConfig> {
+        let mut config = match &self.config {
+            None => BrokerConfig::server(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                BrokerConfig::from_properties(&text).with_context(|| format!("{}", path.display()))?
+            }
+        };
+        config = config.with_environment(std::env::vars())?;
+        for setting in &self.overrides {
+            let (name, value) = setting
+                .split_once('=')
+                .with_context(|| format!("--override {setting}: expected NAME=VALUE"))?;
+            config = config.set(name.trim(), value.trim())?;
+        }
+        Ok(config)
+    }
+}
+
+async fn serve(config: BrokerConfig, start: &Start) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let broker = Broker::start(config).await?;
+    if let Some(path) = &start.pid_file {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     println!("tidemill broker listening on {}", broker.address());
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&broker, start),
+        }
     }
     tracing::info!("stopping");
     broker.shutdown().await;
     Ok(())
+}
+
+/// Reads the settings again. A file that cannot be read changes nothing: the broker goes on.
+fn reload(broker: &Broker, start: &Start) {
+    match start.settings.config() {
+        Ok(config) => {
+            for name in broker.reload(&config) {
+                tracing::warn!(setting = name, "differs now and holds from the next start on");
+            }
+        }
+        Err(error) => tracing::error!("settings were not read again: {error:#}"),
+    }
 }

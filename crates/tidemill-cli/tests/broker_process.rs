@@ -66,6 +66,7 @@ fn command(dir: &Path, listeners: &str) -> Command {
     )
     .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.env_clear();
     command
         .args(["broker", "start", "--config"])
         .arg(file)
@@ -225,4 +226,82 @@ fn a_directory_in_use_is_refused_and_a_bad_override_too() {
             .unwrap()
             .contains("num.partitions")
     );
+}
+
+#[test]
+fn sighup_reads_the_file_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let mut stream = TcpStream::connect(&process.address).unwrap();
+    create(&mut stream);
+    assert_eq!(produce(&mut stream, "fits"), 0);
+    let file = dir.path().join("server.properties");
+    let before = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{before}message.max.bytes=10\n")).unwrap();
+    process.signal("-HUP");
+    // The signal and the request are not in order, so the last one that fits may come a little later.
+    let refused = (0..100_000).find(|_| produce(&mut stream, "no longer fits") == -1);
+    assert!(refused.is_some());
+    std::fs::write(&file, "no such line").unwrap();
+    process.signal("-HUP");
+    assert_eq!(produce(&mut stream, "still served, and still too large"), -1);
+}
+
+fn tidemill(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    let output = command
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn data_directories_are_formatted_dumped_and_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = format!("{0}/a,{0}/b", dir.path().display());
+    let variables = [("KAFKA_LOG_DIRS", dirs.as_str())];
+    let format = ["broker", "format", "--cluster-id", "thisIsTheClustersOwnId"];
+    let (ok, text) = tidemill(&format, &variables);
+    assert!(
+        ok && text.contains("/b belongs to cluster thisIsTheClustersOwnId"),
+        "{text}"
+    );
+    let (ok, text) = tidemill(&format, &variables);
+    assert!(!ok && text.contains("formatted already"), "{text}");
+    assert!(tidemill(&[&format[..], &["--ignore-formatted"]].concat(), &variables).0);
+
+    let mut process = Process::start(dir.path());
+    let mut stream = TcpStream::connect(&process.address).unwrap();
+    create(&mut stream);
+    (0..3).for_each(|n| drop(produce(&mut stream, &format!("value-{n}"))));
+    process.signal("-TERM");
+    process.child.wait().unwrap();
+    let (ok, text) = tidemill(&["broker", "verify"], &variables);
+    assert!(
+        ok && text.contains("4 partitions, 4 segments, 3 batches, 0 faults"),
+        "{text}"
+    );
+    let segment = ["a", "b"]
+        .map(|part| dir.path().join(part).join("t-3/00000000000000000000.log"))
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap();
+    let dump = ["broker", "dump-log", "--records", segment.to_str().unwrap()];
+    let (ok, text) = tidemill(&dump, &[]);
+    assert!(
+        ok && text.contains("offsets 2..=2") && text.contains("\"value-2\""),
+        "{text}"
+    );
+
+    let mut bytes = std::fs::read(&segment).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (ok, text) = tidemill(&["broker", "verify"], &variables);
+    assert!(!ok && text.contains("CRC") && text.contains("1 faults"), "{text}");
+    let (ok, text) = tidemill(&dump, &[]);
+    assert!(!ok && text.contains("CRC") && text.contains("value-1"), "{text}");
 }
