@@ -242,7 +242,7 @@ fn sighup_reads_the_file_again() {
     // The signal and the request are not in order, so the last one that fits may come a little later.
     let refused = (0..100_000).find(|_| produce(&mut stream, "no longer fits") == -1);
     assert!(refused.is_some());
-    std::fs::write(&file, "no such line").unwrap();
+    std::fs::write(&file, format!("{before}message.max.bytes=much\n")).unwrap();
     process.signal("-HUP");
     assert_eq!(produce(&mut stream, "still served, and still too large"), -1);
 }
@@ -277,7 +277,8 @@ fn data_directories_are_formatted_dumped_and_verified() {
     let mut process = Process::start(dir.path());
     let mut stream = TcpStream::connect(&process.address).unwrap();
     create(&mut stream);
-    (0..3).for_each(|n| drop(produce(&mut stream, &format!("value-{n}"))));
+    let offsets = [0, 1, 2].map(|n| produce(&mut stream, &format!("value-{n}")));
+    assert_eq!(offsets, [0, 1, 2]);
     process.signal("-TERM");
     process.child.wait().unwrap();
     let (ok, text) = tidemill(&["broker", "verify"], &variables);

@@ -16,6 +16,8 @@ use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 /// The batches a producer may have in flight, so the ones that may come again.
 const REMEMBERED_BATCHES: usize = 5;
+/// The producers that one partition remembers: ids cost a client nothing, and each takes some 200 bytes here.
+const PRODUCERS_MAX: usize = 100_000;
 const SNAPSHOT_VERSION: i16 = 1;
 const SNAPSHOT_HEADER_LEN: usize = 6;
 const SNAPSHOT_ENTRY_LEN: usize = 46;
@@ -294,6 +296,9 @@ impl ProducerState {
         marker: Option<Marker>,
     ) -> Option<TransactionChange> {
         let time = header.max_timestamp;
+        if !self.producers.contains_key(&producer.id) {
+            self.bound();
+        }
         let entry = self
             .producers
             .entry(producer.id)
@@ -333,6 +338,26 @@ impl ProducerState {
             producer: producer.id,
             first_offset: header.base_offset,
         })
+    }
+
+    /// Forgets a tenth of the producers, those that have been idle the longest, once there are too many.
+    fn bound(&mut self) {
+        if self.producers.len() <= PRODUCERS_MAX {
+            return;
+        }
+        let mut times: Vec<_> = self
+            .producers
+            .values()
+            .map(|entry| entry.last_timestamp)
+            .collect();
+        times.sort_unstable();
+        let Some(oldest) = times.get(PRODUCERS_MAX / 10) else {
+            return;
+        };
+        let oldest = *oldest;
+        // Those of one time go together, or a flood within one millisecond would never end.
+        let is_kept = |entry: &Entry| entry.open_transaction.is_some() || entry.last_timestamp > oldest;
+        self.producers.retain(|_, entry| is_kept(entry));
     }
 
     /// Forgets producers that have been idle longer than `idle_ms_max`, unless a transaction of theirs is open.

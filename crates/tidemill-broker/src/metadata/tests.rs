@@ -119,3 +119,21 @@ fn zeros_behind_the_last_frame_are_cut_off_and_a_foreign_file_is_refused() {
     assert_eq!(replay(&bytes).unwrap().1, good);
     assert_eq!(replay(b"something else").unwrap_err(), Bad::Foreign);
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_an_image_or_an_error(
+        tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+        cut in 0usize..200,
+        bend in 0usize..200,
+    ) {
+        let (mut bytes, _) = bytes();
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        let at = bend % bytes.len();
+        bytes[at] ^= 0x55;
+        bytes.extend(tail);
+        if let Ok((_, good)) = replay(&bytes) {
+            proptest::prop_assert!(good <= bytes.len());
+        }
+    }
+}

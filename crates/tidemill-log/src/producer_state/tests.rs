@@ -176,3 +176,26 @@ fn a_new_epoch_does_not_take_its_batches_for_those_of_the_old() {
     }
     assert_eq!(offer(&mut state, producer(1, 3), 99, 3), Ok(Some(12)));
 }
+
+#[test]
+fn a_flood_of_producers_is_bounded_and_spares_the_newest_and_open_transactions() {
+    let mut state = ProducerState::default();
+    let of = |id: i64| Producer {
+        id: ProducerId(id),
+        ..producer(0, 0)
+    };
+    let mut open = header(0, 1, 0);
+    open.attributes = Attributes(1 << 4);
+    state.record(of(0), &open, None);
+    for id in 1..=2 * PRODUCERS_MAX as i64 {
+        state.record(of(id), &header(id, 1, id), None);
+        assert!(state.producers.len() <= PRODUCERS_MAX + 1);
+    }
+    assert!(state.producers.contains_key(&ProducerId(0)));
+    assert!(
+        state
+            .producers
+            .contains_key(&ProducerId(2 * PRODUCERS_MAX as i64))
+    );
+    assert!(!state.producers.contains_key(&ProducerId(1)));
+}
