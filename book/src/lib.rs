@@ -27,6 +27,9 @@ pub mod async_calls {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
+#[doc = include_str!("queries.md")]
+pub mod queries {}
+
 #[doc = include_str!("exactly_once.md")]
 pub mod exactly_once {}
 
