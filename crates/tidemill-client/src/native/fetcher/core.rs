@@ -49,6 +49,8 @@ struct Partition {
     reported: Option<i64>,
     paused: bool,
     in_request: bool,
+    // Asked for at least once.
+    asked_for: bool,
     not_before: Option<Instant>,
     backoff: Backoff,
 }
@@ -156,6 +158,7 @@ impl Core {
                 reported: None,
                 paused,
                 in_request: false,
+                asked_for: false,
                 not_before: None,
                 backoff: backoff.clone(),
             }
@@ -237,6 +240,9 @@ impl Core {
         self.busy.push(node);
         let (mut topic_ids, mut asked) = (Vec::new(), Vec::new());
         let mut version_max = i16::MAX;
+        // The first answer is wanted at once, also without records: a reader that starts at the end hears that it is
+        // there.
+        let mut is_first = false;
         for (key, what) in &wanted {
             asked.push((key.clone(), what.leader_epoch));
             if what.topic_id.is_nil() {
@@ -251,10 +257,13 @@ impl Core {
                 .find(|p| p.at.partition == key.1 && p.wire_name == key.0);
             if let Some(partition) = named {
                 partition.in_request = true;
+                is_first |= !std::mem::replace(&mut partition.asked_for, true);
             }
         }
         let plan = self.sessions.entry(node).or_default().plan(wanted);
-        let wait = if is_short {
+        let wait = if is_first {
+            Duration::ZERO
+        } else if is_short {
             self.settings.wait_max.min(SHORT_WAIT)
         } else {
             self.settings.wait_max

@@ -165,6 +165,10 @@ fn records_are_handed_out_in_turn_and_the_end_is_told_once() {
     let mut script = Script::new(&[(0, Start::At(0)), (1, Start::At(5))]);
     let departure = script.fetch();
     assert_eq!(offsets_asked(&departure), [(0, 0), (1, 5)]);
+    assert_eq!(
+        departure.request.max_wait_ms, 0,
+        "one that is at the end must hear of it"
+    );
     assert!(script.step().fetches.is_empty(), "one request at a time");
     script.answer_parts(departure, vec![data(0, batch(0, 4), 4), data(1, Vec::new(), 5)]);
     let mut told = script.poll(3);
@@ -174,6 +178,7 @@ fn records_are_handed_out_in_turn_and_the_end_is_told_once() {
     assert_eq!(script.poll(3), [""; 0]);
     let departure = script.fetch();
     assert_eq!(offsets_asked(&departure), [(0, 4)], "the session knows the other");
+    assert_eq!(departure.request.max_wait_ms, 500);
     assert_eq!(
         (departure.request.session_id, departure.request.session_epoch),
         (9, 1)
