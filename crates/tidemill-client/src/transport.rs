@@ -31,6 +31,9 @@ pub trait Transport: Send + Sync + 'static {
     /// The named topics; `None` for one that does not exist. Nothing is created by asking.
     fn describe(&self, topics: &[&str]) -> Result<Vec<Option<TopicDescription>>, TransportError>;
 
+    /// The names of all topics, those of the cluster's own use excepted.
+    fn topics(&self) -> Result<Vec<String>, TransportError>;
+
     /// Creates topics; one that exists already is left as it is.
     fn create(&self, topics: &[TopicSpec]) -> Result<(), TransportError>;
 

@@ -94,6 +94,12 @@ impl Launch {
 
     /// Starts the program, as [`Start::start`].
     pub async fn start(self) -> Result<Running, StartError> {
+        let cluster = Cluster::reach(&self.config, self.transport).await?;
+        if self.app.needs_resolving() {
+            let transport = cluster.transport.clone();
+            self.app
+                .resolve(&blocking(move || Ok(transport.topics()?)).await?);
+        }
         let topology = self.app.topology()?;
         for lint in topology.lints() {
             tracing::debug!("{lint}");
@@ -103,7 +109,6 @@ impl Launch {
             .application_id
             .clone()
             .unwrap_or_else(|| topology.app().to_owned());
-        let cluster = Cluster::reach(&self.config, self.transport).await?;
         let metrics = Arc::<Metrics>::default();
         let restore_listener = Some(recording(&metrics, self.listeners.restore.clone()));
         let (prepared, globals) = {

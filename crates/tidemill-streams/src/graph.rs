@@ -139,6 +139,9 @@ pub(crate) struct Source {
 /// Makes an operator's own state for a new task.
 pub(crate) type MakeSlot = Arc<dyn Fn() -> Box<dyn Any + Send> + Send + Sync>;
 
+/// Whether a source reads a topic of this name.
+pub(crate) type Wants = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// An operator that is called by time, too.
 pub(crate) trait Punctuated: Send + Sync {
     /// Called when a task starts, to make schedules.
@@ -156,6 +159,8 @@ pub(crate) struct Graph {
     pub(crate) stores: Vec<StoreDecl>,
     pub(crate) sources: Vec<Source>,
     pub(crate) globals: Vec<GlobalDecl>,
+    // Sources that read whatever topics they want of those there are.
+    pub(crate) patterns: Vec<(NodeId, Wants)>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
     // By calls index.
@@ -187,6 +192,7 @@ impl Graph {
             stores: Vec::new(),
             sources: Vec::new(),
             globals: Vec::new(),
+            patterns: Vec::new(),
             slots: Vec::new(),
             punctuated: Vec::new(),
             calling: Vec::new(),

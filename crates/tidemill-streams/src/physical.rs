@@ -25,6 +25,12 @@ pub(crate) fn merge_sources(graph: &mut Graph) -> (Vec<Node>, Merged) {
         if graph.globals.iter().any(|global| global.source == NodeId(at)) {
             continue;
         }
+        if topics.is_empty() {
+            let name = &node.name;
+            graph.problems.push(format!(
+                "{name} reads topics by their names, and there is none it wants"
+            ));
+        }
         let mut sorted = topics.clone();
         sorted.sort_unstable();
         let first = firsts

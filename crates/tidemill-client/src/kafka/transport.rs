@@ -195,6 +195,19 @@ impl Transport for KafkaTransport {
         super::describe_topics::describe(&client, topics)
     }
 
+    fn topics(&self) -> Result<Vec<String>, TransportError> {
+        let metadata = self.admin()?.inner().fetch_metadata(None, REQUEST_TIMEOUT);
+        let metadata = metadata.map_err(|error| TransportError::Cluster {
+            operation: "list topics",
+            reason: error.to_string(),
+        })?;
+        let names = metadata.topics().iter().map(|topic| topic.name());
+        Ok(names
+            .filter(|name| !name.starts_with("__"))
+            .map(str::to_owned)
+            .collect())
+    }
+
     fn create(&self, topics: &[TopicSpec]) -> Result<(), TransportError> {
         block_on(create_topics(&self.admin()?, topics))?
             .into_iter()

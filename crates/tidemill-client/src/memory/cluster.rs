@@ -183,6 +183,10 @@ impl Transport for MemoryCluster {
         Ok(topics.iter().map(describe).collect())
     }
 
+    fn topics(&self) -> Result<Vec<String>, TransportError> {
+        Ok(Self::topics(self))
+    }
+
     fn create(&self, topics: &[TopicSpec]) -> Result<(), TransportError> {
         let mut state = self.shared.lock();
         for topic in topics {

@@ -28,6 +28,19 @@ pub(crate) async fn describe(
     described.map_err(|error| error.into_transport("describe topics"))
 }
 
+/// The names of all topics but those of the cluster's own use.
+pub(crate) async fn list(cluster: Arc<Cluster>, within: Duration) -> Result<Vec<String>, TransportError> {
+    let attempt = || async {
+        let response = cluster.all_topics().await?;
+        let others = response.topics.iter().filter(|topic| !topic.is_internal);
+        Ok(others
+            .filter_map(|topic| Some(topic.name.as_ref()?.to_string()))
+            .collect())
+    };
+    let listed: Result<_, ClusterError> = cluster.retrying(within, attempt).await;
+    listed.map_err(|error| error.into_transport("list topics"))
+}
+
 fn described(response: &MetadataResponse, name: &str) -> Result<Option<TopicDescription>, ClusterError> {
     let named = |topic: &&tidemill_protocol::messages::metadata::MetadataResponseTopic| {
         topic.name.as_ref().is_some_and(|n| *n == name)

@@ -130,6 +130,11 @@ impl Transport for NativeTransport {
         )
     }
 
+    fn topics(&self) -> Result<Vec<String>, TransportError> {
+        self.engine
+            .run("list topics", topics::list(self.cluster.clone(), WITHIN))
+    }
+
     fn create(&self, topics: &[TopicSpec]) -> Result<(), TransportError> {
         self.engine.run(
             "create topics",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Topic, Wire};
+use tidemill_data::{Data, Topic, Wire};
 
 use crate::{
     App, KStream, Record, TopicRole,
@@ -50,6 +50,66 @@ impl App {
             value: Some(value),
             ..stream
         }
+    }
+
+    /// The records of all topics whose names `wants` is true for, as one stream in the types' own formats.
+    ///
+    /// Which topics there are is asked when the program starts; one that is made later is read from the next start on.
+    /// A test says it by [`resolve`](Self::resolve). With no such topic the program cannot run. The app's own topics
+    /// are never asked about.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const ALL: Topic<String, String> = Topic::new("all-orders");
+    /// let app = App::new("docs");
+    /// app.stream_matching::<String, String>(|topic| topic.starts_with("orders-")).to(&ALL);
+    /// app.resolve(&["orders-eu", "orders-us", "payments"]);
+    /// assert!(app.describe()?.contains("(topics: [orders-eu, orders-us])"));
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
+    pub fn stream_matching<K: Data, V: Data>(
+        &self,
+        wants: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> KStream<K, V> {
+        let outlet = Outlet::new();
+        let node = source(&self.builder, None, &[]);
+        self.builder.lock().patterns.push((node, Arc::new(wants)));
+        read(
+            &self.builder,
+            node,
+            &Wire::own(),
+            &Wire::own(),
+            &outlet,
+            NullKeys::Decode,
+        );
+        KStream::new(self.builder.clone(), node, outlet)
+    }
+
+    /// Says which topics there are, for [`stream_matching`](Self::stream_matching). The runtime does it when a program
+    /// starts.
+    pub fn resolve(&self, topics: &[impl AsRef<str>]) {
+        let mut graph = self.builder.lock();
+        let own = format!("{}-", graph.app);
+        let others = topics.iter().map(AsRef::as_ref);
+        let mut others: Vec<&str> = others.filter(|topic| !topic.starts_with(&own)).collect();
+        others.sort_unstable();
+        for (node, wants) in graph.patterns.clone() {
+            for topic in others.iter().filter(|topic| wants(topic)) {
+                let index = graph.topic(topic, TopicRole::External);
+                if let NodeKind::Source(topics) = &mut graph.node(node).kind
+                    && !topics.contains(&index)
+                {
+                    topics.push(index);
+                }
+            }
+        }
+    }
+
+    /// Whether the program has to be told which topics there are.
+    #[must_use]
+    pub fn needs_resolving(&self) -> bool {
+        !self.builder.lock().patterns.is_empty()
     }
 }
 

@@ -138,6 +138,16 @@ impl Cluster {
         Ok(response)
     }
 
+    /// Asks about all topics there are.
+    pub(crate) async fn all_topics(&self) -> Result<MetadataResponse, ClusterError> {
+        let request = MetadataRequest {
+            topics: None,
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        self.ask_any(&request).await
+    }
+
     /// The broker that coordinates a group or transaction.
     pub(crate) async fn coordinator(&self, of: CoordinatorOf, key: &str) -> Result<Address, ClusterError> {
         let request = FindCoordinatorRequest {
