@@ -3,6 +3,8 @@
 //! A question goes to every worker and is answered on its thread, from what its tasks have, uncommitted writes included;
 //! or, when asked so, from what their last commits left.
 
+#[cfg(feature = "http")]
+mod http;
 mod owners;
 mod rows;
 mod windows;

@@ -21,7 +21,7 @@ use crate::worker::Command;
 
 /// A program that was started. Dropping it stops it without waiting for the end; [`stop`](Self::stop) waits.
 pub struct Running {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     // The thread of the global stores, if there are any.
     following: Option<Following>,
     bootstrap: String,
