@@ -183,7 +183,9 @@ fn hex(bytes: &[u8]) -> String {
 fn bytes(hex: &str) -> Result<Vec<u8>, Refused> {
     const MALFORMED: Refused = Refused::Malformed("a key is written as pairs of hexadecimal digits");
     let digits: Option<Vec<u32>> = hex.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0).ok_or(MALFORMED)?;
+    let digits = digits
+        .filter(|digits| digits.len().is_multiple_of(2))
+        .ok_or(MALFORMED)?;
     let (pairs, _) = digits.as_chunks::<2>();
     let byte = |[high, low]: &[u32; 2]| u8::try_from(high * 16 + low).map_err(|_| MALFORMED);
     pairs.iter().map(byte).collect()
