@@ -218,3 +218,34 @@ async fn a_record_that_fails_stops_the_program_and_names_the_record() {
     );
     broker.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_goes_on_when_its_broker_was_restarted_under_it() {
+    let (data, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = Broker::start(BrokerConfig::embedded().with_data_dir(data.path()))
+        .await
+        .unwrap();
+    let bootstrap = broker.bootstrap().to_owned();
+    let topics = [TopicSpec::new("lines", 3), TopicSpec::new("totals", 3)];
+    Admin::connect(&bootstrap)
+        .unwrap()
+        .create_topics(&topics)
+        .await
+        .unwrap();
+    let config = config(&broker, state.path());
+    let config = config.set("processing.guarantee", "exactly_once_v2").unwrap();
+    let running = word_count().start(config).await.unwrap();
+    let mut said = BTreeMap::new();
+    say(&broker, &["to be or not to be"], &mut said).await;
+    counted(&[&running], &said).await;
+    broker.shutdown().await;
+    let again = BrokerConfig::embedded()
+        .with_data_dir(data.path())
+        .set("listeners", format!("PLAINTEXT://{bootstrap}"))
+        .unwrap();
+    let broker = Broker::start(again).await.unwrap();
+    say(&broker, &["that is the question", "to be"], &mut said).await;
+    counted(&[&running], &said).await;
+    running.stop().await.unwrap();
+    broker.shutdown().await;
+}
