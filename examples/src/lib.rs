@@ -1,4 +1,11 @@
-//! A question a file, in `examples/`. What they share: a cluster to talk to.
+//! A question a file, in `examples/`. What they share: a cluster to talk to. Programs with a test in virtual time are
+//! modules here.
+
+pub mod access_log;
+pub mod alerts;
+pub mod payments;
+pub mod rate_limit;
+pub mod visits;
 
 use anyhow::Result;
 use tidemill::broker::{Broker, BrokerConfig};
