@@ -207,7 +207,7 @@ impl Pool {
                     self.board.thread_is(number, ThreadPhase::Ended);
                     return;
                 }
-                Ok(Err(judged)) => judged,
+                Ok(Err(judged)) => *judged,
                 Err(_panic) => self.judge(number, RunError::Panic(name.clone())),
             };
             if turns > RECOVERED_TURNS {
@@ -224,14 +224,14 @@ impl Pool {
         member: Box<dyn Member>,
         commands: Receiver<Command>,
         turns: &mut u32,
-    ) -> Result<(), (Failure, Response)> {
+    ) -> Result<(), Box<(Failure, Response)>> {
         let wait = self.instance.config.poll_wait;
         let post = Post {
             name: self.name(number),
             number,
         };
         let name = post.name.clone();
-        let judge = |error| self.judge(number, error);
+        let judge = |error| Box::new(self.judge(number, error));
         let (transport, listener) = (
             self.instance.transport.clone(),
             self.instance.restore_listener.clone(),
