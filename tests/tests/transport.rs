@@ -1,4 +1,5 @@
-//! What every `Transport` promises: in memory, on librdkafka and on our own client, the last two against our broker.
+//! What every `Transport` promises: in memory, and against our broker on librdkafka and on our own client, with a socket
+//! and without.
 
 #![allow(
     clippy::unwrap_used,

@@ -20,6 +20,7 @@ use crate::groups::{Groups, Shards};
 use crate::housekeeping;
 use crate::http;
 use crate::listeners;
+use crate::local::{self, Local};
 use crate::metadata::{Durability, MetadataError, MetadataFile};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -81,6 +82,7 @@ pub struct Broker {
     bound_to: Vec<(String, SocketAddr)>,
     http_address: Option<SocketAddr>,
     shared: Arc<Shared>,
+    local: Local,
     tasks: JoinSet<()>,
     // Removed when the broker goes.
     _temporary: Option<TempDir>,
@@ -95,6 +97,7 @@ impl Broker {
         let bound = listeners::bind(&settings).await?;
         let first = bound.first().ok_or(StartError::NoListener)?;
         let (address, bootstrap) = (first.address, first.endpoint.bootstrap());
+        let endpoint = Arc::clone(&first.endpoint);
         let bound_to = bound
             .iter()
             .map(|bound| (bound.endpoint.listener.clone(), bound.address))
@@ -134,6 +137,8 @@ impl Broker {
         if let Some((listener, _)) = http {
             tasks.spawn(http::serve(Arc::clone(&shared), listener));
         }
+        let (local, arrivals) = Local::new();
+        tasks.spawn(local::accept(Arc::clone(&shared), endpoint, arrivals));
         tasks.spawn(housekeeping::run(Arc::clone(&shared)));
         cleaner::spawn(&shared, &mut tasks);
         tracing::info!(%address, advertised = bootstrap, cluster = shared.cluster_id(), "listening");
@@ -143,6 +148,7 @@ impl Broker {
             bound_to,
             http_address,
             shared,
+            local,
             tasks,
             _temporary: temporary,
         })
@@ -164,6 +170,11 @@ impl Broker {
     /// The address of `/metrics` and `/health`, where `tidemill.http.listener` asks for them.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
+    }
+
+    /// Where clients in this process connect, without a socket.
+    pub fn local(&self) -> Local {
+        self.local.clone()
     }
 
     /// What clients connect to, as `bootstrap.servers` wants it.

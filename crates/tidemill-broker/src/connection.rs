@@ -4,10 +4,11 @@
 //! appended in the order it sent them, and what one client can have in work is one request; the rest waits in its socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tidemill_protocol::{ApiKey, Reader, RequestHeader};
 use tokio::net::TcpStream;
 
@@ -18,7 +19,7 @@ use crate::shared::{Context, Shared};
 
 /// Why a connection was closed from our side.
 #[derive(Debug, thiserror::Error)]
-enum Closed {
+pub(crate) enum Closed {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -72,30 +73,14 @@ async fn answer_all(
             None => next.await?,
         };
         let Some(frame) = frame else { return Ok(()) };
-        let mut reader = Reader::new(&frame);
-        let header = RequestHeader::decode(&mut reader).map_err(RequestError::Header)?;
-        let context = Context {
-            shared: Arc::clone(shared),
-            endpoint: Arc::clone(endpoint),
-            version: header.api_version,
-            client_id: header
-                .client_id
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            client_address: peer.ip(),
-        };
-        let (began, size) = (Instant::now(), frame.len());
-        let waits = header.api_key == i16::from(ApiKey::Fetch) && frames.is_empty();
+        let is_fetch = frame.first_chunk() == Some(&i16::from(ApiKey::Fetch).to_be_bytes());
+        let waits = is_fetch && frames.is_empty();
         let answer = tokio::select! {
             biased;
-            answer = dispatch(context, &header, reader) => answer?,
+            answer = answer(shared, endpoint, &frame, peer.ip()) => answer?,
             // A Fetch may wait for long; nobody misses its answer.
             () = gone(stream), if waits => return Ok(()),
         };
-        if let Ok(api) = ApiKey::try_from(header.api_key) {
-            shared.metrics.answered(api, size, began.elapsed());
-        }
         match answer {
             Answer::Send(reply) => reply.send(stream).await.map_err(Closed::Send)?,
             Answer::Nothing => {}
@@ -111,4 +96,32 @@ async fn gone(stream: &TcpStream) {
         Ok(0) | Err(_) => {}
         Ok(_) => std::future::pending().await,
     }
+}
+
+/// Answers one request, given without its length.
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    endpoint: &Arc<Endpoint>,
+    frame: &Bytes,
+    client_address: IpAddr,
+) -> Result<Answer, RequestError> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::decode(&mut reader).map_err(RequestError::Header)?;
+    let context = Context {
+        shared: Arc::clone(shared),
+        endpoint: Arc::clone(endpoint),
+        version: header.api_version,
+        client_id: header
+            .client_id
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        client_address,
+    };
+    let began = Instant::now();
+    let answer = dispatch(context, &header, reader).await?;
+    if let Ok(api) = ApiKey::try_from(header.api_key) {
+        shared.metrics.answered(api, frame.len(), began.elapsed());
+    }
+    Ok(answer)
 }

@@ -35,6 +35,7 @@ mod connection;
 mod dispatch;
 mod frame;
 mod handlers;
+mod local;
 mod reply;
 mod shared;
 
@@ -58,4 +59,5 @@ mod error_code;
 
 pub use broker::{Broker, StartError, format};
 pub use config::{BrokerConfig, ConfigError};
+pub use local::{Local, LocalConnection};
 pub use metadata::MetadataError;

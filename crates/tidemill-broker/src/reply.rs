@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use bytes::Buf;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tidemill_log::FileRange;
 use tidemill_protocol::Frame;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 #[cfg_attr(target_os = "linux", path = "reply/linux.rs")]
 mod system;
 
+/// The length before a response.
+const LENGTH: usize = 4;
 /// Chunks of one vectored write. More are left for the next one.
 const SLICES_MAX: usize = 64;
 
@@ -27,6 +29,22 @@ impl Reply {
     /// `frame`, whose gaps are as long as `files`, one by one.
     pub(crate) fn new(frame: Frame, files: Vec<FileRange>) -> Reply {
         Reply { frame, files }
+    }
+
+    /// All of it in memory, without the length in front.
+    ///
+    /// # Errors
+    /// A file could not be read.
+    pub(crate) fn into_bytes(mut self) -> io::Result<Bytes> {
+        let mut whole = BytesMut::with_capacity(self.files.iter().map(FileRange::len).sum());
+        for range in &self.files {
+            whole.put(&mut self.frame);
+            self.frame.take_gap();
+            whole.extend_from_slice(&range.read().map_err(io::Error::other)?);
+        }
+        whole.put(&mut self.frame);
+        whole.advance(LENGTH);
+        Ok(whole.freeze())
     }
 
     /// Sends all of it.

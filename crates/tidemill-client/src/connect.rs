@@ -24,7 +24,9 @@ impl Library {
     }
 
     /// The one that settings ask for; where they do not say, the native one, unless they need what only librdkafka has.
-    fn of(settings: &Settings) -> Result<Self, TransportError> {
+    ///
+    /// Errors: they ask for what there is not, or what it cannot do.
+    pub fn of(settings: &Settings) -> Result<Self, TransportError> {
         let secured = settings
             .get("security.protocol")
             .filter(|p| !p.eq_ignore_ascii_case("plaintext"));

@@ -208,8 +208,12 @@ impl Cluster {
         };
         settings.insert("bootstrap.servers".into(), bootstrap.clone());
         with_defaults(&mut settings);
+        let transport = match &broker {
+            Some(broker) => broker.connect(&settings)?,
+            None => connect(&settings)?,
+        };
         Ok(Self {
-            transport: connect(&settings)?.into(),
+            transport: transport.into(),
             bootstrap,
             missing,
             broker,

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_client::{
-    Event, Library, Member, MemoryCluster, Outgoing, Reader, Record, Settings, Start, Subscription,
-    TopicPartition, TopicSpec, Transport, Writer, connect,
+    Event, Library, Member, MemoryCluster, NativeTransport, Outgoing, Reader, Record, Settings, Start,
+    Subscription, TopicPartition, TopicSpec, Transport, Writer, connect,
 };
 use tidemill_data::{Headers, Timestamp};
 use tokio::runtime::Runtime;
@@ -42,6 +42,24 @@ fn with_broker(name: &'static str, library: &str) -> Cluster {
     }
 }
 
+/// Our client and our broker without a socket between them.
+fn in_process() -> Cluster {
+    let runtime = Runtime::new().unwrap();
+    let broker = runtime.block_on(Broker::start(BrokerConfig::embedded())).unwrap();
+    let settings = Settings::from(
+        [
+            ("bootstrap.servers", broker.bootstrap()),
+            ("heartbeat.interval.ms", "50"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    Cluster {
+        name: "in process",
+        transport: Arc::new(NativeTransport::over(Arc::new(broker.local()), &settings).unwrap()),
+        _broker: Some((broker, runtime)),
+    }
+}
+
 /// Checks a promise on every implementation, each on a cluster of its own.
 pub(crate) fn on_each(check: impl Fn(&Cluster)) {
     let memory = Cluster {
@@ -50,6 +68,7 @@ pub(crate) fn on_each(check: impl Fn(&Cluster)) {
         _broker: None,
     };
     check(&memory);
+    check(&in_process());
     for library in [Library::Native, Library::Librdkafka] {
         check(&with_broker(library.name(), library.name()));
     }

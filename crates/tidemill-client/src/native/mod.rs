@@ -17,6 +17,8 @@ mod delete_records;
 mod engine;
 mod fetcher;
 mod group;
+#[cfg(feature = "broker")]
+mod local;
 mod offsets;
 mod producer;
 mod settings;

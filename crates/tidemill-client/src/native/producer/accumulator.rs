@@ -8,6 +8,8 @@
 //! ```
 //! A batch that was refused goes alone: nothing overtakes it, so retries keep the order.
 
+mod transactions;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -557,90 +559,6 @@ impl Accumulator {
         } else if pending.stamp.is_some() {
             // What follows it has later sequence numbers, which the broker would refuse for ever.
             self.renew();
-        }
-    }
-
-    /// The transaction cannot be committed any more.
-    pub(super) fn doom(&mut self, doom: Doom) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.doom(doom);
-        }
-    }
-
-    /// The producer's id; all −1 before it is known.
-    pub(super) fn producer(&self) -> ProducerId {
-        match self.identity {
-            Identity::Known(producer) => producer,
-            _ => ProducerId { id: -1, epoch: -1 },
-        }
-    }
-
-    pub(super) fn doomed(&self) -> Option<Doom> {
-        self.transaction.as_ref()?.doom.clone()
-    }
-
-    pub(super) fn begin_transaction(&mut self) {
-        self.losses.clear();
-        if let Some(transaction) = &mut self.transaction {
-            transaction.begin();
-        }
-    }
-
-    /// Whether the coordinator has heard of the open transaction, or may have.
-    pub(super) fn is_transaction_known(&self) -> bool {
-        self.transaction
-            .as_ref()
-            .is_some_and(|t| !t.enrolled.is_empty() || t.enrolling)
-    }
-
-    /// Whether the sequence numbers of this epoch cannot be gone on with.
-    pub(super) fn has_gap(&self) -> bool {
-        self.transaction
-            .as_ref()
-            .is_some_and(|transaction| transaction.has_gap)
-    }
-
-    /// The transaction ended, and brought another epoch or not.
-    pub(super) fn end_transaction(&mut self, next: Option<ProducerId>) {
-        if let Some(transaction) = &mut self.transaction {
-            *transaction = Transaction::new(transaction.is_implicit);
-        }
-        if let Some(next) = next {
-            self.identity = Identity::Known(next);
-            self.partitions
-                .iter_mut()
-                .for_each(|queue| queue.next_sequence = 0);
-        }
-    }
-
-    /// Throws away what waits to be sent, and what is known of losses.
-    pub(super) fn discard(&mut self) {
-        for queue in &mut self.partitions {
-            for pending in queue.waiting.drain(..) {
-                self.bytes -= pending.bytes;
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.has_gap |= pending.stamp.is_some();
-                }
-            }
-            queue.not_before = None;
-        }
-        self.losses.clear();
-    }
-
-    /// The coordinator heard of these partitions.
-    pub(super) fn enrolled(&mut self, places: &[usize]) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.enrolling = false;
-            transaction.enrol_not_before = None;
-            transaction.enrolled.extend(places);
-        }
-    }
-
-    /// It did not; to be told again.
-    pub(super) fn not_enrolled(&mut self, not_before: Instant) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.enrolling = false;
-            transaction.enrol_not_before = Some(not_before);
         }
     }
 
