@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidemill_protocol::ApiKey;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -96,11 +97,12 @@ async fn answer_all(
     (mut requests, answers): Ends,
 ) -> Result<(), Closed> {
     while let Some(frame) = requests.recv().await {
+        let is_fetch = frame.first_chunk() == Some(&i16::from(ApiKey::Fetch).to_be_bytes());
         let answer = tokio::select! {
             biased;
             answer = answer(shared, endpoint, &frame, IpAddr::V4(Ipv4Addr::LOCALHOST)) => answer?,
             // A Fetch may wait for long; nobody misses its answer.
-            () = answers.closed() => return Ok(()),
+            () = answers.closed(), if is_fetch => return Ok(()),
         };
         match answer {
             Answer::Send(reply) => {
