@@ -3,4 +3,6 @@
 pub mod oracle;
 
 #[cfg(feature = "cluster")]
+pub mod crashes;
+#[cfg(feature = "cluster")]
 pub mod faults;
