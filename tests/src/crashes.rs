@@ -48,7 +48,16 @@ struct Run {
     /// No new work; what was begun is finished.
     stop: Arc<AtomicBool>,
     /// One message for each step of work that is done.
-    pulse: Sender<()>,
+    pulse: Sender<Step>,
+}
+
+/// Work that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Records acknowledged, read or copied.
+    Records,
+    /// A transaction ended.
+    Transaction,
 }
 
 impl Run {
@@ -56,9 +65,9 @@ impl Run {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn step(&self) {
+    fn step(&self, step: Step) {
         // Nobody counts any more when the run ends.
-        let _ = self.pulse.send(());
+        let _ = self.pulse.send(step);
     }
 }
 
@@ -80,13 +89,15 @@ pub fn run(crashes: &Crashes) -> Result<Verdict> {
     let mut random = crashes.seed;
     for round in 0..crashes.rounds {
         // A moment is a number of steps, so that the machine's speed does not matter.
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        wait_for(&steps, 20 + usize::try_from(random >> 33).unwrap_or(0) % 200)
-            .with_context(|| format!("round {round}"))?;
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let drawn = usize::try_from(random >> 33).unwrap_or(0);
+        wait_for(&steps, 20 + drawn % 200, 1 + drawn % 20).with_context(|| format!("round {round}"))?;
         server.kill()?;
         server.start_again().with_context(|| format!("round {round}"))?;
     }
-    wait_for(&steps, 100).context("after the last round")?;
+    wait_for(&steps, 100, 10).context("after the last round")?;
     run.stop.store(true, Ordering::Release);
     let sent = numbers.finish()?;
     let ended = transactions.finish()?;
@@ -98,10 +109,15 @@ pub fn run(crashes: &Crashes) -> Result<Verdict> {
     verdict::judge(&run.bootstrap, &sent, &ended, went_back)
 }
 
-fn wait_for(steps: &Receiver<()>, count: usize) -> Result<()> {
-    for step in 0..count {
-        if steps.recv_timeout(PATIENCE).is_err() {
-            bail!("nothing moves any more after {step} of {count} steps");
+fn wait_for(steps: &Receiver<Step>, records: usize, transactions: usize) -> Result<()> {
+    let (mut seen, mut ended) = (0, 0);
+    while seen < records || ended < transactions {
+        match steps.recv_timeout(PATIENCE) {
+            Ok(Step::Records) => seen += 1,
+            Ok(Step::Transaction) => ended += 1,
+            Err(_) => {
+                bail!("nothing moves after {seen} of {records} steps, {ended} of {transactions} transactions")
+            }
         }
     }
     // Those that came on their own meanwhile do not count towards the next moment.

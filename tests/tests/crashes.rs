@@ -15,5 +15,8 @@ fn a_broker_killed_under_load_loses_and_doubles_nothing() {
     })
     .unwrap();
     assert_eq!(verdict.complaints, [] as [String; 0]);
-    assert!(verdict.numbers > 0 && verdict.committed > 0 && verdict.aborted > 0, "{verdict:?}");
+    assert!(
+        verdict.numbers > 0 && verdict.committed > 0 && verdict.aborted > 0,
+        "{verdict:?}"
+    );
 }

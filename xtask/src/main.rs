@@ -23,6 +23,7 @@ cargo xtask ci                  test, then lint
 cargo xtask bench broker|streams [-- ARGS]   figures beside Apache Kafka and Kafka Streams
 cargo xtask faults [-- CLUSTER GUARANTEE [ROUNDS] [SEED]]   kill -9 under load, and count; without a cluster, on a broker
                                 of its own, with both guarantees
+cargo xtask crashes [-- ROUNDS [SEED]]   kill -9 of the broker under load, and count: a hundred rounds where none are given
 cargo xtask interop [CLIENT…]   other people's clients against our broker, one line each
 cargo xtask codegen [--check]   the protocol's Rust from its schemas";
 
@@ -50,6 +51,7 @@ fn run(words: &[String]) -> Result<()> {
         "ci" => test::run(&[]).and_then(|()| lint::run()),
         "bench" => bench::run(rest),
         "faults" => faults(rest),
+        "crashes" => crashes(rest),
         "interop" => interop::run(rest),
         "codegen" => codegen::run(rest),
         "help" | "--help" | "-h" => {
@@ -67,6 +69,22 @@ fn demo(arguments: &[String]) -> Result<()> {
     if arguments.is_empty() {
         all.push("--once");
     }
+    all.extend(arguments.iter().map(String::as_str));
+    command::cargo(&all)
+}
+
+/// A hundred kills of the broker under load, or as many as the arguments say.
+fn crashes(arguments: &[String]) -> Result<()> {
+    setup::ensure()?;
+    let mut all = vec![
+        "run",
+        "--release",
+        "--package",
+        "tidemill-tests",
+        "--bin",
+        "crashes",
+        "--",
+    ];
     all.extend(arguments.iter().map(String::as_str));
     command::cargo(&all)
 }

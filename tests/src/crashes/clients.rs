@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, ClientContext, Message};
 
-use super::{COPIES, NUMBERS, PATIENCE, Run, TRANSACTIONS};
+use super::{COPIES, NUMBERS, PATIENCE, Run, Step, TRANSACTIONS};
 
 const TICK: Duration = Duration::from_millis(20);
 const IN_FLIGHT: i32 = 200;
@@ -52,8 +52,8 @@ impl ProducerContext for Deliveries {
         match result {
             Ok(_) => {
                 sent.acknowledged.push(number);
-                if sent.acknowledged.len() % 20 == 0 {
-                    self.run.step();
+                if sent.acknowledged.len().is_multiple_of(20) {
+                    self.run.step(Step::Records);
                 }
             }
             Err((error, _)) => sent.refused.push(format!("number {number}: {error}")),
@@ -97,14 +97,18 @@ fn send_numbers(run: &Run) -> Result<Sent> {
             continue;
         }
         let (key, value) = ((number % 16).to_string(), number.to_string());
-        let record = BaseRecord::with_opaque_to(NUMBERS, number).key(&key).payload(&value);
+        let record = BaseRecord::with_opaque_to(NUMBERS, number)
+            .key(&key)
+            .payload(&value);
         producer.send(record).map_err(|(error, _)| error)?;
         producer.poll(Duration::ZERO);
         number += 1;
     }
     producer.flush(PATIENCE).context("flushing the numbers")?;
     drop(producer);
-    Ok(std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner)))
+    Ok(std::mem::take(
+        &mut *sent.lock().unwrap_or_else(PoisonError::into_inner),
+    ))
 }
 
 /// What became of a transaction as its client knows it.
@@ -161,7 +165,7 @@ fn write_transactions(run: &Run) -> Result<BTreeMap<usize, Ended>> {
         }
         ended.insert(number, outcome);
         number += 1;
-        run.step();
+        run.step(Step::Transaction);
     }
     Ok(ended)
 }
@@ -225,7 +229,7 @@ fn copy(run: &Run) -> Result<()> {
             match copy_some(&consumer, &producer) {
                 Ok(0) if run.stopping() && super::groups::is_done(&consumer)? => return Ok(()),
                 Ok(0) => {}
-                Ok(_) => run.step(),
+                Ok(_) => run.step(Step::Records),
                 Err(_) => break,
             }
         }
@@ -240,7 +244,10 @@ fn copy_some(consumer: &BaseConsumer, producer: &BaseProducer) -> Result<usize> 
     while records.len() < 100 {
         let Some(message) = consumer.poll(TICK) else { break };
         let message = message?;
-        let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+        let (key, value) = (
+            message.key().unwrap_or_default(),
+            message.payload().unwrap_or_default(),
+        );
         records.push((key.to_vec(), value.to_vec()));
         let next = rdkafka::Offset::Offset(message.offset() + 1);
         match offsets.find_partition(NUMBERS, message.partition()) {

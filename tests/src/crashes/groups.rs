@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::clients::config;
-use super::{NUMBERS, PARTITIONS, PATIENCE, Run};
+use super::{NUMBERS, PARTITIONS, PATIENCE, Run, Step};
 
 const TICK: Duration = Duration::from_millis(20);
 const MEMBERS: usize = 2;
@@ -91,7 +91,7 @@ fn read(run: &Run, protocol: &str, progress: &Mutex<Progress>) -> Result<()> {
         if !unwritten.is_empty() && !idle {
             count = 0;
             commit(&consumer, progress, std::mem::take(&mut unwritten));
-            run.step();
+            run.step(Step::Records);
         }
     }
 }
@@ -109,7 +109,10 @@ fn note(progress: &Mutex<Progress>, protocol: &str, partition: i32, offset: i64)
 fn commit(consumer: &BaseConsumer, progress: &Mutex<Progress>, offsets: BTreeMap<i32, i64>) {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in &offsets {
-        if list.add_partition_offset(NUMBERS, *partition, Offset::Offset(*offset)).is_err() {
+        if list
+            .add_partition_offset(NUMBERS, *partition, Offset::Offset(*offset))
+            .is_err()
+        {
             return;
         }
     }
@@ -135,7 +138,9 @@ pub(super) fn is_done(consumer: &BaseConsumer) -> Result<bool> {
         let Ok((_, end)) = consumer.fetch_watermarks(NUMBERS, partition, Duration::from_secs(5)) else {
             return Ok(false);
         };
-        let offset = committed.find_partition(NUMBERS, partition).map(|found| found.offset());
+        let offset = committed
+            .find_partition(NUMBERS, partition)
+            .map(|found| found.offset());
         if end > 0 && offset != Some(Offset::Offset(end)) {
             return Ok(false);
         }

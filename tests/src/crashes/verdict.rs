@@ -32,7 +32,9 @@ pub(super) fn create_topics(bootstrap: &str) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = config(bootstrap).create()?;
     let topics = [NUMBERS, TRANSACTIONS, COPIES]
         .map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     for made in runtime.block_on(admin.create_topics(&topics, &AdminOptions::new()))? {
         made.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
     }
@@ -51,7 +53,10 @@ pub(super) fn judge(
     count_once("number", &sent.acknowledged, &numbers, &mut complaints);
     in_order(&numbers, &mut complaints);
     let copies = read(bootstrap, COPIES, "read_committed").context(COPIES)?;
-    let copied: Vec<usize> = numbers.iter().filter_map(|(_, value)| value.parse().ok()).collect();
+    let copied: Vec<usize> = numbers
+        .iter()
+        .filter_map(|(_, value)| value.parse().ok())
+        .collect();
     count_once("copy", &copied, &copies, &mut complaints);
     if copies.len() != numbers.len() {
         complaints.push(format!("{} copies of {} numbers", copies.len(), numbers.len()));
@@ -86,11 +91,15 @@ fn count_once(what: &str, expected: &[usize], found: &[(i32, String)], complaint
 fn in_order(found: &[(i32, String)], complaints: &mut Vec<String>) {
     let mut last: BTreeMap<i32, usize> = BTreeMap::new();
     for (partition, value) in found {
-        let Ok(number) = value.parse::<usize>() else { continue };
+        let Ok(number) = value.parse::<usize>() else {
+            continue;
+        };
         if let Some(before) = last.insert(*partition, number)
             && before > number
         {
-            complaints.push(format!("number {number} lies behind {before} in partition {partition}"));
+            complaints.push(format!(
+                "number {number} lies behind {before} in partition {partition}"
+            ));
         }
     }
 }
@@ -117,7 +126,11 @@ fn whole(ended: &BTreeMap<usize, Ended>, found: &[(i32, String)], complaints: &m
             complaints.push(format!("transaction {number}, {ended:?}, is there with {seen:?}"));
         }
     }
-    complaints.extend(records.keys().map(|number| format!("transaction {number} was never begun")));
+    complaints.extend(
+        records
+            .keys()
+            .map(|number| format!("transaction {number} was never begun")),
+    );
 }
 
 /// All records of a topic with their partitions, in the order of each.
@@ -150,7 +163,9 @@ fn read(bootstrap: &str, topic: &str, isolation: &str) -> Result<Vec<(i32, Strin
     for partition in 0..PARTITIONS {
         let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
         let position = consumer.position()?;
-        let at = position.find_partition(topic, partition).map(|found| found.offset());
+        let at = position
+            .find_partition(topic, partition)
+            .map(|found| found.offset());
         if end > 0 && at != Some(Offset::Offset(end)) && isolation == "read_uncommitted" {
             bail!("{topic}-{partition} ends at {end}, read to {at:?}");
         }
