@@ -66,14 +66,12 @@ fn read(run: &Run, protocol: &str, progress: &Mutex<Progress>) -> Result<()> {
     }
     let consumer: BaseConsumer = config.create()?;
     consumer.subscribe(&[NUMBERS])?;
-    let mut unwritten = BTreeMap::new();
     let mut count = 0;
     let mut drained = None;
     loop {
         match consumer.poll(TICK) {
             Some(Ok(message)) => {
                 note(progress, protocol, message.partition(), message.offset());
-                unwritten.insert(message.partition(), message.offset() + 1);
                 count += 1;
             }
             // The broker is away; the client goes on by itself.
@@ -81,6 +79,8 @@ fn read(run: &Run, protocol: &str, progress: &Mutex<Progress>) -> Result<()> {
             None if !run.stopping() => {}
             None if is_done(&consumer)? => return Ok(()),
             None => {
+                // One that failed while the group was rebalancing is due again.
+                commit(&consumer, progress);
                 let since = *drained.get_or_insert_with(Instant::now);
                 if since.elapsed() > PATIENCE {
                     bail!("the {protocol} group does not get to the end");
@@ -88,9 +88,9 @@ fn read(run: &Run, protocol: &str, progress: &Mutex<Progress>) -> Result<()> {
             }
         }
         let idle = count < RECORDS_A_COMMIT && !run.stopping();
-        if !unwritten.is_empty() && !idle {
+        if count > 0 && !idle {
             count = 0;
-            commit(&consumer, progress, std::mem::take(&mut unwritten));
+            commit(&consumer, progress);
             run.step(Step::Records);
         }
     }
@@ -105,22 +105,27 @@ fn note(progress: &Mutex<Progress>, protocol: &str, partition: i32, offset: i64)
     }
 }
 
-/// A commit that fails may or may not have happened: only those that are acknowledged promise anything.
-fn commit(consumer: &BaseConsumer, progress: &Mutex<Progress>, offsets: BTreeMap<i32, i64>) {
+/// Commits what was read of the partitions that are the member's now: of those it had before a rebalance it must say
+/// nothing. A commit that fails may or may not have happened: only those that are acknowledged promise anything.
+fn commit(consumer: &BaseConsumer, progress: &Mutex<Progress>) {
+    let Ok(position) = consumer.position() else { return };
     let mut list = TopicPartitionList::new();
-    for (partition, offset) in &offsets {
-        if list
-            .add_partition_offset(NUMBERS, *partition, Offset::Offset(*offset))
-            .is_err()
-        {
+    for read in position.elements() {
+        let Offset::Offset(_) = read.offset() else {
+            continue;
+        };
+        let added = list.add_partition_offset(NUMBERS, read.partition(), read.offset());
+        if added.is_err() {
             return;
         }
     }
-    if consumer.commit(&list, CommitMode::Sync).is_ok() {
+    if list.count() > 0 && consumer.commit(&list, CommitMode::Sync).is_ok() {
         let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-        for (partition, offset) in offsets {
-            let known = progress.committed.entry(partition).or_default();
-            *known = (*known).max(offset);
+        for read in list.elements() {
+            if let Offset::Offset(offset) = read.offset() {
+                let known = progress.committed.entry(read.partition()).or_default();
+                *known = (*known).max(offset);
+            }
         }
     }
 }
