@@ -60,9 +60,15 @@ impl Shared {
     pub(crate) async fn wait_until_running(&self, at_most: Duration) -> Result<(), State> {
         let mut states = self.board.subscribe();
         let settled = |state: &State| !matches!(state, State::Created | State::Rebalancing);
-        match tokio::time::timeout(at_most, states.wait_for(settled)).await {
-            Ok(Ok(state)) if *state == State::Running => Ok(()),
-            _ => Err(self.state()),
+        // Copied out on its own line: what is waited for borrows the state, and to ask for the state again while that borrow
+        // lives is to wait for a writer that waits for us.
+        let settled = tokio::time::timeout(at_most, states.wait_for(settled))
+            .await
+            .map(|state| state.map(|state| *state));
+        match settled {
+            Ok(Ok(State::Running)) => Ok(()),
+            Ok(Ok(other)) => Err(other),
+            Ok(Err(_)) | Err(_) => Err(self.state()),
         }
     }
 }
