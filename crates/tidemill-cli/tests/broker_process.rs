@@ -229,6 +229,20 @@ fn a_directory_in_use_is_refused_and_a_bad_override_too() {
 }
 
 #[test]
+fn a_bad_setting_is_one_line_that_names_file_and_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("server.properties");
+    std::fs::write(&file, "log.retention.hours=x\n").unwrap();
+    let arguments = ["broker", "start", "--config", file.to_str().unwrap()];
+    let (succeeded, text) = tidemill(&arguments, &[("RUST_BACKTRACE", "1")]);
+    assert!(!succeeded);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in ["error: ", "server.properties", "log.retention.hours", "\"x\""] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
 fn sighup_reads_the_file_again() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(dir.path());
