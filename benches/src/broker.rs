@@ -1,5 +1,6 @@
 //! The broker beside Apache Kafka, section by section: the same clients load both, in the same run.
 
+mod compaction;
 mod footprint;
 mod large;
 mod matrix;
@@ -42,6 +43,12 @@ pub(crate) struct Options {
     /// Gigabytes in the log that is compared with a small one.
     #[arg(long, default_value_t = 4)]
     large_gb: u64,
+    /// Megabytes in the log that is compacted.
+    #[arg(long, default_value_t = 1_000)]
+    compacted_mb: u64,
+    /// Keys in it.
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: u64,
 }
 
 /// One group of figures.
@@ -59,6 +66,8 @@ enum Section {
     Paced,
     /// A log of 1 MB beside a large one.
     Large,
+    /// Compaction of a log in which each key was written many times.
+    Compaction,
     /// 10,000 partitions.
     Partitions,
     /// Memory at rest, size of the binary.
@@ -67,13 +76,14 @@ enum Section {
     Ready,
 }
 
-const ALL: [Section; 9] = [
+const ALL: [Section; 10] = [
     Section::Tools,
     Section::Matrix,
     Section::Replay,
     Section::Requests,
     Section::Paced,
     Section::Large,
+    Section::Compaction,
     Section::Partitions,
     Section::Footprint,
     Section::Ready,
@@ -83,7 +93,7 @@ impl Section {
     fn writes_much(self) -> bool {
         matches!(
             self,
-            Section::Tools | Section::Matrix | Section::Replay | Section::Large
+            Section::Tools | Section::Matrix | Section::Replay | Section::Large | Section::Compaction
         )
     }
 }
@@ -107,6 +117,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
             Section::Requests => requests::measure(options, &mut table)?,
             Section::Paced => paced::measure(options, &mut table)?,
             Section::Large => large::measure(options, &mut table)?,
+            Section::Compaction => compaction::measure(options, &mut table)?,
             Section::Partitions => partitions::measure(&mut table)?,
             Section::Footprint => footprint::measure(&mut table)?,
             Section::Ready => ready::measure(&mut table)?,

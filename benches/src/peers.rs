@@ -13,6 +13,8 @@ pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) address: String,
     pub(crate) pid: u32,
+    /// Where the partitions' folders and the checkpoints lie.
+    pub(crate) logs: PathBuf,
     kind: Kind,
 }
 
@@ -43,6 +45,7 @@ impl Stopped {
             name: "tidemill",
             address,
             pid: child.id(),
+            logs: self.data.path().join(LOGS),
             kind: Kind::Tidemill {
                 child,
                 data: self.data,
@@ -52,17 +55,21 @@ impl Stopped {
 }
 
 const SETTINGS: &str = "server.properties";
+const LOGS: &str = "logs";
+/// A cleaner that has nothing to do looks again after this, or both brokers would mostly be seen sleeping.
+const CLEANER_BACKOFF_MS: u32 = 100;
 
 impl Server {
     /// Starts `tidemill broker start` on a free port, with the settings Kafka gets in `kafka.sh`.
     pub(crate) fn tidemill() -> Result<Self> {
         let data = tempfile::tempdir()?;
-        let logs = data.path().join("logs");
+        let logs = data.path().join(LOGS);
         std::fs::write(
             data.path().join(SETTINGS),
             format!(
                 "node.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\nnum.partitions=3\nlog.retention.ms=-1\n\
-                 offsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n",
+                 offsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n\
+                 log.cleaner.backoff.ms={CLEANER_BACKOFF_MS}\n",
                 logs.display()
             ),
         )?;
@@ -86,7 +93,8 @@ impl Server {
     /// Starts one Apache Kafka node with `benches/peers/kafka.sh`.
     pub(crate) fn kafka() -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let address = script("kafka.sh", &["start", &port.to_string()])?
+        let backoff = format!("log.cleaner.backoff.ms={CLEANER_BACKOFF_MS}");
+        let address = script("kafka.sh", &["start", &port.to_string(), &backoff])?
             .trim()
             .to_owned();
         let folder = std::env::var_os("PEERS_DIR").map_or_else(
@@ -98,6 +106,7 @@ impl Server {
             name: "kafka",
             address,
             pid: pid.trim().parse()?,
+            logs: folder.join("data"),
             kind: Kind::Kafka,
         })
     }

@@ -107,3 +107,9 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
+
+/// The figure that so many percent of them do not exceed.
+pub(crate) fn percentile(figures: &mut [f64], percent: usize) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() * percent / 100).copied()
+}

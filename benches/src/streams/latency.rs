@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::Options;
 use crate::here;
 use crate::peers::Server;
-use crate::table::{Asked, Table};
+use crate::table::{Asked, Table, percentile};
 use crate::wire::{Connection, keyed_batch, now_ms, produce_frame};
 
 /// Records of one request, of which one is sent each millisecond.
@@ -122,11 +122,7 @@ fn p99_ms(server: &Server, start: impl FnOnce(&Server) -> Result<Program>) -> Re
             Some(at.duration_since(*sent.get(number / BURST - 1)?).as_secs_f64() * 1000.0)
         })
         .collect();
-    latencies.sort_by(f64::total_cmp);
-    latencies
-        .get(latencies.len() * 99 / 100)
-        .copied()
-        .context("no counts")
+    percentile(&mut latencies, 99).context("no counts")
 }
 
 /// Every key comes once, so every record has a count of its own.
