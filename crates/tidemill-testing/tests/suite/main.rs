@@ -1,0 +1,19 @@
+//! What programs do, in virtual time: operators, processors, failures, restarts, and the bytes they leave behind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "all of this crate is tests, of which clippy sees only those marked"
+)]
+
+mod built_in;
+mod calls;
+mod changelog;
+mod driver;
+mod fallible;
+mod joins;
+mod kafka_bytes;
+mod processors;
+mod retry;
+mod simulation;
+mod windows;
