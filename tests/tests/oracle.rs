@@ -71,4 +71,5 @@ areas! {
     emit_throttle: "emit-throttle",
     cogroup: "cogroup",
     suppress: "suppress",
+    mutated: "mutated",
 }
