@@ -2,21 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
 
-use bytes::Bytes;
-use tidemill_data::{
-    BoxError, Headers, Place, Presence, Stamped, StoreName, Timestamp, Topic, Windowed, Wire,
-};
+use tidemill_data::{BoxError, Headers, Place, Stamped, StoreName, Timestamp, Topic, Windowed};
 use tidemill_store::{ByteStore, ChangelogPosition, Family, KeyRange, MemoryByteStore, TopicId, WriteOp};
 use tidemill_streams::{
     App, Failure, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId,
     Topology, WindowedRow,
 };
 
-use crate::{
-    TestError,
-    cluster::{Cluster, owned},
-    global::Global,
-};
+use crate::{TestError, cluster::Cluster, global::Global};
 
 /// Opens the database of a task, with a family for each of the named stores. It is called again after a restart.
 pub type Opener = Box<dyn FnMut(TaskId, &[String]) -> Result<Arc<dyn ByteStore>, BoxError>>;
@@ -187,8 +180,12 @@ impl TestDriver {
         record: Record<K, V>,
     ) -> Result<(), TestError> {
         let headers = &record.headers;
-        let key = encoded(topic.key(), Place::key(topic.name(), headers), &record.key)?;
-        let value = encoded(topic.value(), Place::value(topic.name(), headers), &record.value)?;
+        let key = self
+            .cluster
+            .encoded(topic.key(), Place::key(topic.name(), headers), &record.key)?;
+        let value =
+            self.cluster
+                .encoded(topic.value(), Place::value(topic.name(), headers), &record.value)?;
         let (timestamp, headers) = (record.timestamp, record.headers);
         self.try_pipe_raw(
             topic.name(),
@@ -212,8 +209,7 @@ impl TestDriver {
     }
 
     fn append(&mut self, topic: &str, choice: PartitionChoice, record: RawRecord) -> Result<(), TestError> {
-        let partition = self.cluster.append(topic, choice, record);
-        let Some(record) = self.cluster.records(topic, partition).last() else {
+        let (partition, Some(record)) = self.cluster.append(topic, choice, record) else {
             return Ok(());
         };
         for task in self
@@ -235,6 +231,9 @@ impl TestDriver {
             let mut done = 0;
             for at in 0..self.tasks.len() {
                 let Some(task) = self.tasks.get_mut(at) else { break };
+                if task.buffered().0 == 0 {
+                    continue;
+                }
                 done += task
                     .process(RECORDS_PER_TURN, self.now, &mut self.outputs)?
                     .records;
@@ -251,6 +250,9 @@ impl TestDriver {
         let mut polled = false;
         for at in 0..self.tasks.len() {
             let Some(task) = self.tasks.get_mut(at) else { break };
+            if task.calls_in_flight() == 0 && task.next_call_deadline().is_none() {
+                continue;
+            }
             polled |= task.poll_calls(self.now, Waker::noop(), &mut self.outputs)?;
             self.deliver()?;
         }
@@ -258,6 +260,9 @@ impl TestDriver {
     }
 
     fn deliver(&mut self) -> Result<(), TestError> {
+        if self.outputs.is_empty() {
+            return Ok(());
+        }
         let outputs = std::mem::take(&mut self.outputs);
         let topology = Arc::clone(&self.topology);
         for output in outputs.iter() {
@@ -267,7 +272,8 @@ impl TestDriver {
                 }
                 OutputTopic::Named(name) => name,
             };
-            self.append(topic, output.partition, owned(&output))?;
+            let record = self.cluster.owned(&output);
+            self.append(topic, output.partition, record)?;
         }
         self.outputs = outputs;
         self.outputs.clear();
@@ -492,7 +498,8 @@ impl TestDriver {
             let commit = task.prepare_commit(&mut changelog);
             for output in changelog.iter() {
                 if let OutputTopic::Named(topic) = output.topic {
-                    self.cluster.append(topic, output.partition, owned(&output));
+                    let record = self.cluster.owned(&output);
+                    self.cluster.append(topic, output.partition, record);
                 }
             }
             let partition = task.id().partition;
@@ -607,16 +614,6 @@ pub(crate) fn end(cluster: &Cluster, topic: &str, partition: i32) -> ChangelogPo
         next_offset,
         committed_at: Timestamp::default(),
     }
-}
-
-pub(crate) fn encoded<T: 'static>(
-    wire: &Wire<T>,
-    place: Place<'_>,
-    value: &T,
-) -> Result<Option<Bytes>, TestError> {
-    let mut bytes = Vec::new();
-    let presence = wire.encode(place, value, &mut bytes)?;
-    Ok((presence == Presence::Value).then(|| Bytes::from(bytes)))
 }
 
 #[track_caller]

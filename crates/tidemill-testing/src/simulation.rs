@@ -12,11 +12,7 @@ use self::{
     chance::Chance,
     instance::{Instance, World},
 };
-use crate::{
-    TestError,
-    cluster::Cluster,
-    driver::{encoded, pass},
-};
+use crate::{TestError, cluster::Cluster, driver::pass};
 
 /// What the instances promise, as `processing.guarantee` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,16 +116,9 @@ impl Simulation {
         timestamp: Timestamp,
     ) {
         let headers = Headers::new();
-        let key = pass(encoded(
-            topic.key(),
-            Place::key(topic.name(), &headers),
-            &key.into(),
-        ));
-        let value = pass(encoded(
-            topic.value(),
-            Place::value(topic.name(), &headers),
-            &value.into(),
-        ));
+        let cluster = &mut self.world.cluster;
+        let key = pass(cluster.encoded(topic.key(), Place::key(topic.name(), &headers), &key.into()));
+        let value = pass(cluster.encoded(topic.value(), Place::value(topic.name(), &headers), &value.into()));
         let record = RawRecord {
             offset: 0,
             timestamp,
@@ -137,9 +126,7 @@ impl Simulation {
             value,
             headers,
         };
-        self.world
-            .cluster
-            .append(topic.name(), PartitionChoice::ByKey, record);
+        cluster.append(topic.name(), PartitionChoice::ByKey, record);
     }
 
     /// Lets so many things happen: work, commits, crashes, returns and their rebalances, and time that passes.

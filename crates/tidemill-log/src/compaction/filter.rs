@@ -109,7 +109,7 @@ impl Filter<'_> {
                 Ok(Kept::Nothing)
             }
             Some(_) => Ok(Kept::Whole),
-            None => rewrite(batch, Some(self.new_horizon()), |_| true),
+            None => rewrite(batch, Some(self.new_horizon()), || true),
         }
     }
 
@@ -117,24 +117,23 @@ impl Filter<'_> {
         let aborted = self.aborted.contains(header);
         let horizon = self.horizon(batch);
         let past_horizon = horizon.is_some_and(|horizon| horizon <= self.now.0);
-        let map = self.map;
-        let stays = |record: &Record<'_>| {
-            let newest = match record.key {
-                Some(key) => map.newest(key).is_none_or(|newest| record.offset >= newest.0),
-                None => false,
-            };
-            newest && !aborted && !(past_horizon && record.value.is_none())
-        };
         let payload = batch.payload(UNCOMPRESSED_BYTES_MAX)?;
-        let (mut all, mut kept, mut tombstones) = (0u32, 0u32, 0u32);
+        // All keys first: see `OffsetMap::hash`.
+        let mut keys = Vec::new();
         for record in batch.records(&payload) {
             let record = record?;
-            all += 1;
-            if stays(&record) {
-                kept += 1;
-                tombstones += u32::from(record.value.is_none());
-            }
+            let key = record.key.map(|key| self.map.hash(key));
+            keys.push((key, record.offset, record.value.is_none()));
         }
+        let (mut kept, mut tombstones) = (0u32, 0u32);
+        let stays = keys.iter().map(|(key, offset, is_tombstone)| {
+            let newest = key.is_some_and(|key| self.map.newest(key).is_none_or(|newest| *offset >= newest.0));
+            let stays = newest && !aborted && !(past_horizon && *is_tombstone);
+            kept += u32::from(stays);
+            tombstones += u32::from(stays && *is_tombstone);
+            stays
+        });
+        let stays: Vec<bool> = stays.collect();
         let new_horizon = (tombstones > 0 && horizon.is_none()).then(|| self.new_horizon());
         if kept == 0
             && !header
@@ -147,10 +146,11 @@ impl Filter<'_> {
         if let Some(producer) = header.producer.filter(|_| header.attributes.is_transactional()) {
             self.with_data.insert(producer.id);
         }
-        if kept == all && new_horizon.is_none() {
+        if kept as usize == stays.len() && new_horizon.is_none() {
             return Ok(Kept::Whole);
         }
-        rewrite(batch, new_horizon.or(horizon), stays)
+        let mut stays = stays.into_iter();
+        rewrite(batch, new_horizon.or(horizon), || stays.next() == Some(true))
     }
 
     /// Whether this is the batch that the producer's sequence, or its epoch, is read from.
@@ -177,17 +177,17 @@ impl Filter<'_> {
     }
 }
 
-/// The batch with only the records that stay.
+/// The batch with only the records that stay, each asked about in their order.
 fn rewrite(
     batch: &Batch<'_>,
     horizon: Option<i64>,
-    stays: impl Fn(&Record<'_>) -> bool,
+    mut stays: impl FnMut() -> bool,
 ) -> Result<Kept, BatchError> {
     let mut builder = BatchBuilder::rewriting(batch.header(), horizon)?;
     let payload = batch.payload(UNCOMPRESSED_BYTES_MAX)?;
     for record in batch.records(&payload) {
         let record = record?;
-        if stays(&record) {
+        if stays() {
             let Record {
                 offset,
                 timestamp,

@@ -12,9 +12,13 @@ const SLOT_BYTES: usize = size_of::<Slot>();
 /// The least number of keys that fit, however small the limit.
 const KEYS_MIN: usize = 16;
 
+/// What the table knows of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyHash([u64; 2]);
+
 #[derive(Debug, Clone, Copy)]
 struct Slot {
-    hash: [u64; 2],
+    hash: KeyHash,
     // NONE: nothing is here.
     offset: i64,
 }
@@ -37,7 +41,7 @@ impl OffsetMap {
         let wanted = usize::try_from(keys.max(KEYS_MIN as u64).saturating_mul(4) / 3).unwrap_or(usize::MAX);
         let slots = wanted.min(slots_max);
         let empty = Slot {
-            hash: [0; 2],
+            hash: KeyHash([0; 2]),
             offset: NONE,
         };
         Self {
@@ -54,34 +58,37 @@ impl OffsetMap {
         self.keys_max - self.keys
     }
 
+    /// What stands for a key in [`note`](Self::note) and [`newest`](Self::newest). Whoever has many keys hashes all of them
+    /// first: the table is larger than the processor's caches, and looks that follow each other closely wait for
+    /// memory together.
+    pub(crate) fn hash(&self, key: &[u8]) -> KeyHash {
+        let [one, other] = &self.hashers;
+        KeyHash([one.hash_one(key), other.hash_one(key)])
+    }
+
     /// Notes a record; later ones of the same key replace it. There must be room.
-    pub(crate) fn note(&mut self, key: &[u8], offset: Offset) {
-        let hash = self.hash(key);
-        let at = self.find(hash);
+    pub(crate) fn note(&mut self, key: KeyHash, offset: Offset) {
+        let at = self.find(key);
         let slot = self.slots.get_mut(at).expect("a place in the table");
         if slot.offset == NONE {
             assert!(self.keys < self.keys_max, "the caller looks for room first");
-            slot.hash = hash;
+            slot.hash = key;
             self.keys += 1;
         }
         slot.offset = slot.offset.max(offset.0);
     }
 
     /// The newest offset of a key.
-    pub(crate) fn newest(&self, key: &[u8]) -> Option<Offset> {
-        let slot = self.slots.get(self.find(self.hash(key)))?;
+    pub(crate) fn newest(&self, key: KeyHash) -> Option<Offset> {
+        let slot = self.slots.get(self.find(key))?;
         (slot.offset != NONE).then_some(Offset(slot.offset))
     }
 
-    fn hash(&self, key: &[u8]) -> [u64; 2] {
-        let [one, other] = &self.hashers;
-        [one.hash_one(key), other.hash_one(key)]
-    }
-
     /// The place of `hash`, or the free one where it belongs: a quarter of the table is always free.
-    fn find(&self, hash: [u64; 2]) -> usize {
-        let [first, _] = hash;
-        let mut at = (first % self.slots.len() as u64) as usize;
+    fn find(&self, hash: KeyHash) -> usize {
+        let KeyHash([first, _]) = hash;
+        // The hash's share of the table's length: a division would cost as much as the hash.
+        let mut at = ((u128::from(first) * self.slots.len() as u128) >> 64) as usize;
         loop {
             match self.slots.get(at) {
                 Some(slot) if slot.offset == NONE || slot.hash == hash => return at,
@@ -102,14 +109,15 @@ mod tests {
         let room = map.room();
         assert_eq!(room, 75);
         for key in 0..room as u64 {
-            map.note(&key.to_be_bytes(), Offset(key as i64));
+            map.note(map.hash(&key.to_be_bytes()), Offset(key as i64));
         }
         assert_eq!(map.room(), 0);
-        map.note(&3u64.to_be_bytes(), Offset(1000));
-        map.note(&3u64.to_be_bytes(), Offset(7));
-        assert_eq!(map.newest(&3u64.to_be_bytes()), Some(Offset(1000)));
-        assert_eq!(map.newest(&4u64.to_be_bytes()), Some(Offset(4)));
-        assert_eq!(map.newest(b"other"), None);
+        let [three, four] = [3u64, 4].map(|key| map.hash(&key.to_be_bytes()));
+        map.note(three, Offset(1000));
+        map.note(three, Offset(7));
+        assert_eq!(map.newest(three), Some(Offset(1000)));
+        assert_eq!(map.newest(four), Some(Offset(4)));
+        assert_eq!(map.newest(map.hash(b"other")), None);
     }
 
     #[test]

@@ -195,6 +195,7 @@ impl Log {
         let end = plan.segments.last().map_or(plan.from, |(_, next)| *next);
         let records = end.since(plan.from).unsigned_abs();
         let mut map = OffsetMap::new(records, limits.offset_map_bytes);
+        let mut keys = Vec::new();
         for (segment, next_base) in &plan.segments {
             if *next_base <= plan.from {
                 continue;
@@ -215,17 +216,18 @@ impl Log {
                 }
                 let failed = |fault| CompactError::Batch { offset, fault };
                 let payload = batch.payload(UNCOMPRESSED_BYTES_MAX).map_err(failed)?;
+                keys.clear();
                 for record in batch.records(&payload) {
                     let record = record.map_err(failed)?;
-                    if record.offset < plan.from.0 {
-                        continue;
+                    if let Some(key) = record.key.filter(|_| record.offset >= plan.from.0) {
+                        keys.push((map.hash(key), Offset(record.offset)));
                     }
+                }
+                for (key, offset) in &keys {
                     if map.room() == 0 {
-                        return Ok((map, Offset(record.offset)));
+                        return Ok((map, *offset));
                     }
-                    if let Some(key) = record.key {
-                        map.note(key, Offset(record.offset));
-                    }
+                    map.note(*key, *offset);
                 }
             }
         }

@@ -11,7 +11,7 @@ use tidemill_streams::{
 use super::Guarantee;
 use crate::{
     TestError,
-    cluster::{Cluster, owned},
+    cluster::Cluster,
     driver::{end, restore},
 };
 
@@ -181,9 +181,11 @@ impl Instance {
                 OutputTopic::Known(at) => world.topology.topic_name(at),
                 OutputTopic::Named(name) => name.to_owned(),
             };
-            let record = owned(&output);
+            let record = world.cluster.owned(&output);
             match world.guarantee {
-                Guarantee::AtLeastOnce => drop(world.cluster.append(&topic, output.partition, record)),
+                Guarantee::AtLeastOnce => {
+                    world.cluster.append(&topic, output.partition, record);
+                }
                 Guarantee::ExactlyOnce => self.pending.push((topic, output.partition, record)),
             }
         }
