@@ -161,7 +161,6 @@ impl VersionedStore {
             }
             None => None,
         };
-        let replaces_same_time = old.as_ref().is_some_and(|(_, from)| *from == at);
         // A version of the same time is replaced and leaves no past.
         if let Some((old, from)) = old.filter(|(_, from)| *from < at) {
             self.put_past(key, Some(&old), from, at);
@@ -173,22 +172,10 @@ impl VersionedStore {
                 .put(&latest_key, [&stamp, value], Timestamp::MIN, &Headers::new()),
             None => {
                 self.space.delete(&latest_key, Timestamp::MIN, &Headers::new());
-                // As Kafka Streams: a deletion in place of a version of its own time is known only from the version that
-                // it ends. Without one it is forgotten, and an older version that comes late is the latest.
-                if !replaces_same_time || self.ends_a_value(key, at)? {
-                    self.put_past(key, None, at, FOREVER);
-                }
+                self.put_past(key, None, at, FOREVER);
             }
         }
         Ok(())
-    }
-
-    /// Whether a value before the latest is valid until exactly `at`.
-    fn ends_a_value(&mut self, key: &[u8], at: i64) -> Result<bool, StoreError> {
-        let past = self.past(key, at)?;
-        Ok(past
-            .iter()
-            .any(|version| version.to == at && version.value.is_some()))
     }
 
     /// A deletion that was the latest now ends.

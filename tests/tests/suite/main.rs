@@ -8,8 +8,6 @@
 
 mod broker_clients;
 mod consumer;
-mod crashes;
-mod faults;
 mod groups;
 mod real_clients;
 mod runtime;
