@@ -201,6 +201,7 @@ def durations_of(topology):
 def main():
     seed, count, corpus, output = int(sys.argv[1]), int(sys.argv[2]), *map(pathlib.Path, sys.argv[3:5])
     mutator = Mutator(seed)
+    output.mkdir(parents=True, exist_ok=True)
     for file in sorted(corpus.glob("*.jsonl")):
         cases = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         with open(output / file.name, "w", encoding="utf-8") as lines:

@@ -161,6 +161,7 @@ impl VersionedStore {
             }
             None => None,
         };
+        let replaces_same_time = old.as_ref().is_some_and(|(_, from)| *from == at);
         // A version of the same time is replaced and leaves no past.
         if let Some((old, from)) = old.filter(|(_, from)| *from < at) {
             self.put_past(key, Some(&old), from, at);
@@ -172,8 +173,30 @@ impl VersionedStore {
                 .put(&latest_key, [&stamp, value], Timestamp::MIN, &Headers::new()),
             None => {
                 self.space.delete(&latest_key, Timestamp::MIN, &Headers::new());
-                self.put_past(key, None, at, FOREVER);
+                if replaces_same_time {
+                    self.delete_in_place(key, at)?;
+                } else {
+                    self.put_past(key, None, at, FOREVER);
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// A deletion takes the place of the latest version, of its own time.
+    ///
+    /// As in Kafka Streams, which knows such a deletion only from the value that it ends: without one it is forgotten. The
+    /// deletion before it is the latest again, and a version that comes late, of a time after that, may become the latest.
+    fn delete_in_place(&mut self, key: &[u8], at: i64) -> Result<(), StoreError> {
+        let past = self.past(key, at)?;
+        match past.iter().find(|version| version.to == at) {
+            Some(before) if before.value.is_some() => self.put_past(key, None, at, FOREVER),
+            Some(deleted) => {
+                self.space
+                    .delete(&deleted.row_key, Timestamp::MIN, &Headers::new());
+                self.put_past(key, None, deleted.from, FOREVER);
+            }
+            None => {}
         }
         Ok(())
     }

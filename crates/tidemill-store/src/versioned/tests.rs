@@ -61,6 +61,42 @@ fn versions_are_found_as_of_their_time() {
 }
 
 #[test]
+fn a_deletion_in_place_of_a_version_is_known_from_the_value_it_ends() {
+    let mut stores = open(&memory(), 10 * MINUTE);
+    let v = stores.versioned(V);
+    for (key, value, ms) in [
+        (b"ends", Some(b"1"), 10),
+        (b"ends", Some(b"2"), 30),
+        (b"ends", None, 30),
+        (b"gone", None, 10),
+        (b"gone", Some(b"2"), 30),
+        (b"gone", None, 30),
+        (b"only", Some(b"2"), 30),
+        (b"only", None, 30),
+    ] {
+        assert_eq!(
+            v.put(key, value.map(<[u8; 1]>::as_slice), at(ms)).unwrap(),
+            VersionPut::Latest
+        );
+    }
+    let superseded = VersionPut::Superseded { valid_to: at(30) };
+    assert_eq!(v.put(b"ends", Some(b"3"), at(20)).unwrap(), superseded);
+    assert_eq!(v.put(b"gone", Some(b"3"), at(20)).unwrap(), VersionPut::Latest);
+    assert_eq!(v.put(b"only", Some(b"3"), at(20)).unwrap(), VersionPut::Latest);
+    for (key, expected) in [
+        (b"ends", [None, Some("1"), Some("3"), None]),
+        (b"gone", [None, None, Some("3"), Some("3")]),
+        (b"only", [None, None, Some("3"), Some("3")]),
+    ] {
+        let seen = [9, 15, 20, 30].map(|ms| value_at(v, key, ms));
+        assert_eq!(
+            seen,
+            expected.map(|value| value.map(|value| value.as_bytes().to_vec()))
+        );
+    }
+}
+
+#[test]
 fn a_version_older_than_the_history_is_dropped_and_the_latest_never() {
     let mut stores = open(&memory(), 100);
     let v = stores.versioned(V);
@@ -148,6 +184,21 @@ fn model_at(versions: &Versions, ms: i64) -> Option<Vec<u8>> {
         .and_then(|(_, value)| value.map(|value| vec![value]))
 }
 
+/// Kafka Streams forgets a deletion in place of the latest version, if it has the time of that version and ends no value.
+fn put_in_model(versions: &mut Versions, ms: i64, value: Option<u8>) {
+    let is_latest = versions.range(ms + 1..).next().is_none();
+    let replaces_value = versions.get(&ms).is_some_and(Option::is_some);
+    let ends_a_value = versions
+        .range(..ms)
+        .next_back()
+        .is_some_and(|(_, before)| before.is_some());
+    if value.is_none() && is_latest && replaces_value && !ends_a_value {
+        versions.remove(&ms);
+    } else {
+        versions.insert(ms, value);
+    }
+}
+
 proptest! {
     // Against all versions ever put: within the history both agree at every time, however the puts came, whether
     // they were committed, or restored from the changelog.
@@ -171,7 +222,7 @@ proptest! {
                 continue;
             }
             let versions = model.entry(key).or_default();
-            versions.insert(ms, value);
+            put_in_model(versions, ms, value);
             let next = versions.range(ms + 1..).next().map(|(next, _)| at(*next));
             let expected = next.map_or(VersionPut::Latest, |valid_to| VersionPut::Superseded { valid_to });
             prop_assert_eq!(put, expected);

@@ -226,6 +226,10 @@ where
                     Of::Left => left_open = true,
                     Of::Right => right_open = true,
                 }
+                // Kafka Streams goes from entry to entry, and so stops at the next one of the same row.
+                if left_open && right_open && entries_of(row).ok_or_else(malformed)? > 1 {
+                    break;
+                }
             } else {
                 due.push(Due {
                     row_key: row_key.to_vec(),
@@ -294,6 +298,10 @@ fn split_key(row_key: &[u8]) -> Option<(Timestamp, Of)> {
     Some((Timestamp::from_millis(i64::from_be_bytes(*timestamp)), of))
 }
 
+fn entries_of(row: &[u8]) -> Option<i32> {
+    row.get(1..)?.first_chunk().copied().map(i32::from_be_bytes)
+}
+
 /// The values of a row, without their sides.
 fn split_row(row: &[u8]) -> Option<Vec<Vec<u8>>> {
     let (form, rest) = row.split_first()?;
@@ -323,6 +331,7 @@ mod tests {
         assert!(matches!(split_key(&key), Some((at, Of::Left)) if at.millis() == 258));
         let row = [1, 0, 0, 0, 2, 0, 0, 0, 2, 1, b'a', 0, 0, 0, 3, 1, b'b', b'c'];
         assert_eq!(split_row(&row), Some(vec![b"a".to_vec(), b"bc".to_vec()]));
+        assert_eq!(entries_of(&row), Some(2));
     }
 
     #[test]
