@@ -40,6 +40,7 @@ mod reply;
 mod shared;
 
 mod cleaner;
+mod features;
 mod fetch_sessions;
 mod groups;
 mod housekeeping;

@@ -11,12 +11,16 @@ use tidemill_protocol::KString;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::features::Levels;
 use crate::log_config::log_config;
 use crate::metadata::{Change, Image, MetadataError, MetadataFile};
 use crate::partition::Partition;
 use crate::settings::{SettingError, TopicValues, Values};
 
+mod features;
 mod settings;
+
+pub(crate) use features::FeatureError;
 
 /// How many partitions one topic may have; Kafka has no such bound, and falls over.
 const TOPIC_PARTITIONS_MAX: i32 = 100_000;
@@ -119,6 +123,8 @@ pub(crate) struct Topics {
     // The broker's settings as they hold now. Held for a copy of the handle.
     values: RwLock<Arc<Values>>,
     dirs: Arc<LogDirs>,
+    // What features are at now. Held for a copy of the handle.
+    levels: RwLock<Arc<Levels>>,
     // Guards the maps only; never held across I/O.
     registry: RwLock<Registry>,
     // Held for a whole change, so that changes come one after the other.
@@ -135,6 +141,7 @@ impl Topics {
         let topics = Topics {
             values: RwLock::new(Arc::new(values)),
             dirs,
+            levels: RwLock::new(Arc::new(metadata.image().levels.clone())),
             registry: RwLock::default(),
             metadata: Mutex::new(metadata),
         };

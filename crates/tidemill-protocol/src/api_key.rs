@@ -19,9 +19,9 @@ pub enum ApiKey {
     ListOffsets = 2,
     /// 3, versions 0-13.
     Metadata = 3,
-    /// 8, versions 2-9.
+    /// 8, versions 2-10.
     OffsetCommit = 8,
-    /// 9, versions 1-9.
+    /// 9, versions 1-10.
     OffsetFetch = 9,
     /// 10, versions 0-6.
     FindCoordinator = 10,
@@ -63,6 +63,8 @@ pub enum ApiKey {
     DescribeConfigs = 32,
     /// 33, versions 0-2.
     AlterConfigs = 33,
+    /// 34, versions 1-2.
+    AlterReplicaLogDirs = 34,
     /// 35, versions 1-5.
     DescribeLogDirs = 35,
     /// 37, versions 0-3.
@@ -75,6 +77,10 @@ pub enum ApiKey {
     ListPartitionReassignments = 46,
     /// 47, versions 0.
     OffsetDelete = 47,
+    /// 55, versions 0-2.
+    DescribeQuorum = 55,
+    /// 57, versions 0-2.
+    UpdateFeatures = 57,
     /// 60, versions 0-2.
     DescribeCluster = 60,
     /// 61, versions 0.
@@ -95,7 +101,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// Every API, by key.
-    pub const ALL: [ApiKey; 40] = [
+    pub const ALL: [ApiKey; 43] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -122,12 +128,15 @@ impl ApiKey {
         ApiKey::TxnOffsetCommit,
         ApiKey::DescribeConfigs,
         ApiKey::AlterConfigs,
+        ApiKey::AlterReplicaLogDirs,
         ApiKey::DescribeLogDirs,
         ApiKey::CreatePartitions,
         ApiKey::DeleteGroups,
         ApiKey::IncrementalAlterConfigs,
         ApiKey::ListPartitionReassignments,
         ApiKey::OffsetDelete,
+        ApiKey::DescribeQuorum,
+        ApiKey::UpdateFeatures,
         ApiKey::DescribeCluster,
         ApiKey::DescribeProducers,
         ApiKey::DescribeTransactions,
@@ -145,8 +154,8 @@ impl ApiKey {
             ApiKey::Fetch => 4..=17,
             ApiKey::ListOffsets => 1..=11,
             ApiKey::Metadata => 0..=13,
-            ApiKey::OffsetCommit => 2..=9,
-            ApiKey::OffsetFetch => 1..=9,
+            ApiKey::OffsetCommit => 2..=10,
+            ApiKey::OffsetFetch => 1..=10,
             ApiKey::FindCoordinator => 0..=6,
             ApiKey::JoinGroup => 0..=9,
             ApiKey::Heartbeat => 0..=4,
@@ -167,12 +176,15 @@ impl ApiKey {
             ApiKey::TxnOffsetCommit => 0..=5,
             ApiKey::DescribeConfigs => 1..=4,
             ApiKey::AlterConfigs => 0..=2,
+            ApiKey::AlterReplicaLogDirs => 1..=2,
             ApiKey::DescribeLogDirs => 1..=5,
             ApiKey::CreatePartitions => 0..=3,
             ApiKey::DeleteGroups => 0..=2,
             ApiKey::IncrementalAlterConfigs => 0..=1,
             ApiKey::ListPartitionReassignments => 0..=0,
             ApiKey::OffsetDelete => 0..=0,
+            ApiKey::DescribeQuorum => 0..=2,
+            ApiKey::UpdateFeatures => 0..=2,
             ApiKey::DescribeCluster => 0..=2,
             ApiKey::DescribeProducers => 0..=0,
             ApiKey::DescribeTransactions => 0..=0,
@@ -221,11 +233,14 @@ impl ApiKey {
             ApiKey::TxnOffsetCommit => Some(3),
             ApiKey::DescribeConfigs => Some(4),
             ApiKey::AlterConfigs => Some(2),
+            ApiKey::AlterReplicaLogDirs => Some(2),
             ApiKey::DescribeLogDirs => Some(2),
             ApiKey::CreatePartitions => Some(2),
             ApiKey::DeleteGroups => Some(2),
             ApiKey::IncrementalAlterConfigs => Some(1),
             ApiKey::ListPartitionReassignments => Some(0),
+            ApiKey::DescribeQuorum => Some(0),
+            ApiKey::UpdateFeatures => Some(0),
             ApiKey::DescribeCluster => Some(0),
             ApiKey::DescribeProducers => Some(0),
             ApiKey::DescribeTransactions => Some(0),

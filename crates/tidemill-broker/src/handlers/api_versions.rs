@@ -6,10 +6,8 @@ use tidemill_protocol::messages::api_versions::{
 use tidemill_protocol::{ErrorCode, KString};
 
 use crate::dispatch::SERVED;
+use crate::features::{FEATURES, Levels};
 use crate::shared::Context;
-
-/// `group.version=1` offers the consumer protocol (KIP-848), `transaction.version=2` makes producers use an epoch for each transaction (KIP-890).
-const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 
 pub(crate) async fn handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
     // From version 3 on a client says what it is; Kafka refuses names that could not be a metric's.
@@ -22,7 +20,7 @@ pub(crate) async fn handle(context: Context, request: ApiVersionsRequest) -> Api
         };
     }
     let mut response = served(ErrorCode::None);
-    add_features(&mut response, context.version);
+    add_features(&mut response, &context.shared.topics.levels(), context.version);
     response
 }
 
@@ -47,24 +45,28 @@ fn served(error_code: ErrorCode) -> ApiVersionsResponse {
     }
 }
 
-/// What the cluster has agreed on: here, everything this broker can do.
-fn add_features(response: &mut ApiVersionsResponse, version: i16) {
-    for (name, level) in FEATURES {
+/// What this broker can do, and what holds: a feature at level 0 is as good as not there.
+fn add_features(response: &mut ApiVersionsResponse, levels: &Levels, version: i16) {
+    for (name, highest) in FEATURES {
         // Clients below version 4 stumble over a range that begins at 0 (KAFKA-17011), so they do not see it.
         if version >= 4 {
             response.supported_features.push(SupportedFeatureKey {
                 name: KString::from_static(name),
                 min_version: 0,
-                max_version: *level,
+                max_version: *highest,
             });
+        }
+        let level = levels.of(name);
+        if level == 0 {
+            continue;
         }
         response.finalized_features.push(FinalizedFeatureKey {
             name: KString::from_static(name),
-            max_version_level: *level,
-            min_version_level: *level,
+            max_version_level: level,
+            min_version_level: level,
         });
     }
-    response.finalized_features_epoch = 0;
+    response.finalized_features_epoch = levels.epoch;
 }
 
 /// Letters, digits, '-' and '.', beginning and ending with a letter or digit.

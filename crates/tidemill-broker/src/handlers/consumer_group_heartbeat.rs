@@ -8,6 +8,7 @@ use tidemill_protocol::messages::consumer_group_heartbeat::{
 use tidemill_protocol::{ErrorCode, KString, Uuid};
 
 use crate::error_code;
+use crate::features::GROUP_VERSION;
 use crate::groups::Groups;
 use crate::shared::Context;
 
@@ -18,6 +19,10 @@ pub(crate) async fn handle(
     context: Context,
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
+    if context.shared.topics.levels().of(GROUP_VERSION) == 0 {
+        let message = "The consumer group protocol is switched off: group.version is 0.";
+        return failed(ErrorCode::UnsupportedVersion, message.to_owned());
+    }
     let epoch = match check(&request, context.version) {
         Ok(epoch) => epoch,
         Err(message) => return failed(ErrorCode::InvalidRequest, message.to_owned()),

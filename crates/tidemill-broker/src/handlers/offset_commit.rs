@@ -1,4 +1,7 @@
-//! OffsetCommit, API 8, v2-9.
+//! OffsetCommit, API 8, v2-10: v10 names topics by their ids, so that what is meant for a deleted topic does not count
+//! for another of the same name.
+
+use std::sync::Arc;
 
 use tidemill_coordinator::{CommitAnswers, CommitRequest, Event, GroupError, OffsetToCommit, Reply};
 use tidemill_protocol::ErrorCode;
@@ -9,15 +12,20 @@ use tidemill_protocol::messages::offset_commit::{
 use crate::error_code;
 use crate::groups::Groups;
 use crate::shared::Context;
+use crate::topics::Topic;
+
+/// The first version that names topics by their ids.
+const BY_ID: i16 = 10;
 
 pub(crate) async fn handle(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let topics = &context.shared.topics;
-    let known: Vec<bool> = request
-        .topics
-        .iter()
-        .map(|topic| topics.find(&topic.name).is_some())
-        .collect();
-    let commit = commit_request(&request, &known, context.version);
+    let by_id = context.version >= BY_ID;
+    let found = request.topics.iter().map(|topic| match by_id {
+        true => topics.find_id(topic.topic_id),
+        false => topics.find(&topic.name),
+    });
+    let found: Vec<Option<Arc<Topic>>> = found.collect();
+    let commit = commit_request(&request, &found, context.version);
     let answer = if commit.offsets.is_empty() {
         Ok(CommitAnswers::new())
     } else {
@@ -35,6 +43,7 @@ pub(crate) async fn handle(context: Context, request: OffsetCommitRequest) -> Of
     // The coordinator answers partition by partition, in the order of the request.
     let mut answers = answer.map(Vec::into_iter);
     let mut code_of_next = |known: bool| match &mut answers {
+        _ if !known && by_id => ErrorCode::UnknownTopicId,
         _ if !known => ErrorCode::UnknownTopicOrPartition,
         Ok(answers) => answers
             .next()
@@ -46,15 +55,16 @@ pub(crate) async fn handle(context: Context, request: OffsetCommitRequest) -> Of
     let topics = request
         .topics
         .iter()
-        .zip(known)
-        .map(|(topic, known)| OffsetCommitResponseTopic {
+        .zip(found)
+        .map(|(topic, found)| OffsetCommitResponseTopic {
             name: topic.name.clone(),
+            topic_id: topic.topic_id,
             partitions: topic
                 .partitions
                 .iter()
                 .map(|partition| OffsetCommitResponsePartition {
                     partition_index: partition.partition_index,
-                    error_code: code_of_next(known),
+                    error_code: code_of_next(found.is_some()),
                 })
                 .collect(),
         });
@@ -64,11 +74,16 @@ pub(crate) async fn handle(context: Context, request: OffsetCommitRequest) -> Of
     }
 }
 
-fn commit_request(request: &OffsetCommitRequest, known: &[bool], version: i16) -> CommitRequest {
-    let known_topics = request.topics.iter().zip(known).filter(|(_, known)| **known);
-    let offsets = known_topics.flat_map(|(topic, _)| {
+fn commit_request(
+    request: &OffsetCommitRequest,
+    found: &[Option<Arc<Topic>>],
+    version: i16,
+) -> CommitRequest {
+    let topics = request.topics.iter().zip(found);
+    let known = topics.filter_map(|(topic, found)| Some((topic, found.as_ref()?)));
+    let offsets = known.flat_map(|(topic, found)| {
         topic.partitions.iter().map(|partition| OffsetToCommit {
-            topic: (&*topic.name).into(),
+            topic: found.name.as_str().into(),
             partition: partition.partition_index,
             offset: partition.committed_offset,
             leader_epoch: Some(partition.committed_leader_epoch).filter(|epoch| *epoch >= 0),

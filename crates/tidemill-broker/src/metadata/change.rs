@@ -8,6 +8,7 @@
 //!   4 topic setting     id, text name, u8 present, [text value]
 //!   5 producer ids      u64 the first id that was not given out
 //!   6 broker setting    u8 for all brokers, text name, u8 present, [text value]
+//!   7 feature level     text name, i16 level
 //! id = 16 bytes; text = u32 length, UTF-8; numbers are big-endian
 //! ```
 
@@ -44,6 +45,10 @@ pub(crate) enum Change {
         layer: Layer,
         name: String,
         value: Option<String>,
+    },
+    FeatureLevel {
+        name: String,
+        level: i16,
     },
 }
 
@@ -91,6 +96,11 @@ impl Change {
                 put_text(out, name);
                 put_optional(out, value.as_deref());
             }
+            Change::FeatureLevel { name, level } => {
+                out.put_u8(7);
+                put_text(out, name);
+                out.put_i16(*level);
+            }
         }
     }
 
@@ -131,6 +141,10 @@ impl Change {
                 },
                 name: take_text(bytes)?,
                 value: take_optional(bytes)?,
+            },
+            7 => Change::FeatureLevel {
+                name: take_text(bytes)?,
+                level: bytes.try_get_i16().ok()?,
             },
             _ => return None,
         })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 use super::Change;
+use crate::features::Levels;
 use crate::settings::{TopicValues, Values};
 
 /// The metadata as it is after a number of changes.
@@ -17,6 +18,10 @@ pub(crate) struct Image {
     pub(crate) producer_id_next: u64,
     /// The broker's own settings that were changed while it ran.
     pub(crate) broker: Values,
+    /// The levels of features.
+    pub(crate) levels: Levels,
+    /// How many changes there were.
+    pub(crate) changes: u64,
 }
 
 /// What is known of one topic.
@@ -29,6 +34,7 @@ pub(crate) struct TopicImage {
 
 impl Image {
     pub(super) fn apply(&mut self, change: &Change) {
+        self.changes += 1;
         match change {
             Change::TopicCreated {
                 id,
@@ -75,6 +81,7 @@ impl Image {
                     tracing::warn!(%error, "a setting in the metadata log is left out");
                 }
             }
+            Change::FeatureLevel { name, level } => self.levels.set(name, *level),
             Change::ProducerIds { next } => self.producer_id_next = self.producer_id_next.max(*next),
         }
     }

@@ -6,14 +6,20 @@ use tidemill_protocol::ErrorCode;
 use tidemill_protocol::messages::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource, AlterableConfig as WholeConfig,
 };
+use tidemill_protocol::messages::api_versions::ApiVersionsRequest;
+use tidemill_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use tidemill_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+};
+use tidemill_protocol::messages::describe_quorum::{
+    DescribeQuorumPartition, DescribeQuorumRequest, DescribeQuorumTopic,
 };
 use tidemill_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource as IncrementalResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use tidemill_protocol::messages::list_config_resources::ListConfigResourcesRequest;
 use tidemill_protocol::messages::list_partition_reassignments::ListPartitionReassignmentsRequest;
+use tidemill_protocol::messages::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -430,5 +436,159 @@ async fn a_file_that_is_read_again_changes_what_may_change() {
         setting(&mut client, TOPIC, "t", "retention.ms").await.1,
         OF_DEFAULT
     );
+    broker.shutdown().await;
+}
+
+const UP: i8 = 1;
+const DOWN: i8 = 2;
+
+fn update(feature: &str, level: i16, upgrade_type: i8) -> UpdateFeaturesRequest {
+    UpdateFeaturesRequest {
+        feature_updates: vec![FeatureUpdateKey {
+            feature: feature.into(),
+            max_version_level: level,
+            upgrade_type,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// The levels that hold and their epoch, as any client learns them.
+async fn levels(client: &mut Client) -> (Vec<(String, i16)>, i64) {
+    let asked = ApiVersionsRequest {
+        client_software_name: "test".into(),
+        client_software_version: "1".into(),
+    };
+    let told = client.call(&asked, 4).await;
+    let finalized = told.finalized_features.iter();
+    let levels = finalized.map(|feature| (feature.name.to_string(), feature.max_version_level));
+    (levels.collect(), told.finalized_features_epoch)
+}
+
+#[tokio::test]
+async fn features_are_lowered_and_raised_and_stay_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || BrokerConfig::embedded().with_data_dir(dir.path());
+    let broker = Broker::start(config()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    let (group, transaction) = ("group.version", "transaction.version");
+    let at = |level: i16, name: &str| (name.to_owned(), level);
+    assert_eq!(
+        levels(&mut client).await,
+        (vec![at(1, group), at(2, transaction)], 0)
+    );
+    let lowered = client.call(&update(group, 0, DOWN), 1).await;
+    assert_eq!(
+        (lowered.error_code, &*lowered.results[0].feature),
+        (ErrorCode::None, group)
+    );
+    client.call(&update(transaction, 1, DOWN), 2).await;
+    assert_eq!(levels(&mut client).await, (vec![at(1, transaction)], 2));
+    let joining = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "a".into(),
+        rebalance_timeout_ms: 1000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    assert_eq!(
+        client.call(&joining, 1).await.error_code,
+        ErrorCode::UnsupportedVersion
+    );
+    broker.abandon().await;
+
+    let broker = Broker::start(config()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    assert_eq!(levels(&mut client).await, (vec![at(1, transaction)], 2));
+    let wrong_way = client.call(&update(group, 1, DOWN), 2).await;
+    assert_eq!(wrong_way.error_code, ErrorCode::InvalidUpdateVersion);
+    client.call(&update(group, 1, UP), 2).await;
+    assert_eq!(
+        levels(&mut client).await,
+        (vec![at(1, group), at(1, transaction)], 3)
+    );
+    assert_eq!(client.call(&joining, 1).await.error_code, ErrorCode::None);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn levels_that_cannot_be_are_refused_and_nothing_changes() {
+    let (broker, mut client) = pair().await;
+    let (group, transaction) = ("group.version", "transaction.version");
+    // What cannot be is refused as a whole, and says which feature it was.
+    let mut both = update(transaction, 1, DOWN);
+    both.feature_updates
+        .push(update("metadata.version", 1, UP).feature_updates.remove(0));
+    let mut twice = update(transaction, 1, DOWN);
+    twice.feature_updates.push(twice.feature_updates[0].clone());
+    for (request, code, named) in [
+        (both, ErrorCode::InvalidUpdateVersion, "metadata.version"),
+        (update(group, 2, UP), ErrorCode::InvalidUpdateVersion, "0 to 1"),
+        (update(group, -1, DOWN), ErrorCode::InvalidUpdateVersion, group),
+        (
+            update(transaction, 1, UP),
+            ErrorCode::InvalidUpdateVersion,
+            "downgrade",
+        ),
+        (
+            update(group, 0, 9),
+            ErrorCode::InvalidUpdateVersion,
+            "upgrade type",
+        ),
+        (twice, ErrorCode::InvalidRequest, "twice"),
+    ] {
+        let refused = client.call(&request, 2).await;
+        assert_eq!(refused.error_code, code, "{request:?}");
+        let message = refused.error_message.unwrap();
+        assert!(message.contains(named), "{}", &*message);
+    }
+    let mut checked = update(group, 0, DOWN);
+    checked.validate_only = true;
+    assert_eq!(client.call(&checked, 2).await.error_code, ErrorCode::None);
+    assert_eq!(levels(&mut client).await.1, 0, "nothing has changed");
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_metadata_has_a_quorum_of_one() {
+    let (broker, mut client) = pair().await;
+    let asked = |topic: &str, partition_index| DescribeQuorumRequest {
+        topics: vec![DescribeQuorumTopic {
+            topic_name: topic.into(),
+            partitions: vec![DescribeQuorumPartition { partition_index }],
+        }],
+    };
+    let mut ends = Vec::new();
+    for name in ["one", "two"] {
+        client.create(name, 1, &[]).await;
+        let told = client.call(&asked("__cluster_metadata", 0), 2).await;
+        let partition = &told.topics[0].partitions[0];
+        assert_eq!(
+            (told.error_code, partition.error_code),
+            (ErrorCode::None, ErrorCode::None)
+        );
+        let (voter, node) = (&partition.current_voters[0], &told.nodes[0]);
+        assert_eq!(
+            (partition.current_voters.len(), partition.observers.len()),
+            (1, 0)
+        );
+        assert_eq!(
+            (partition.leader_id, voter.log_end_offset),
+            (voter.replica_id, partition.high_watermark)
+        );
+        assert_eq!(
+            (node.node_id, node.listeners[0].port),
+            (partition.leader_id, broker.address().port())
+        );
+        ends.push(partition.high_watermark);
+    }
+    assert!(ends[0] < ends[1], "{ends:?}");
+    for (topic, index) in [("__cluster_metadata", 1), ("one", 0)] {
+        let told = client.call(&asked(topic, index), 2).await;
+        let code = told.topics[0].partitions[0].error_code;
+        assert_eq!(code, ErrorCode::UnknownTopicOrPartition);
+    }
     broker.shutdown().await;
 }

@@ -230,6 +230,7 @@ async fn offsets_know_the_members_epoch_and_the_group_survives_a_crash() {
                 committed_offset: 3,
                 ..Default::default()
             }],
+            ..Default::default()
         }],
         ..Default::default()
     };

@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use tidemill_broker::{Broker, BrokerConfig};
-use tidemill_protocol::ErrorCode;
 use tidemill_protocol::messages::{
     delete_groups::DeleteGroupsRequest,
+    delete_topics::DeleteTopicsRequest,
     describe_groups::DescribeGroupsRequest,
     find_coordinator::FindCoordinatorRequest,
     join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse},
     leave_group::{LeaveGroupRequest, MemberIdentity},
     list_groups::ListGroupsRequest,
+    metadata::{MetadataRequest, MetadataRequestTopic},
     offset_commit::{
         OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
     },
@@ -19,6 +20,7 @@ use tidemill_protocol::messages::{
     },
     sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse},
 };
+use tidemill_protocol::{ErrorCode, Uuid};
 
 use crate::support::Client;
 
@@ -87,6 +89,7 @@ fn commit(group: &str, topic: &str, offset: i64, by: Option<&JoinGroupResponse>)
                 committed_leader_epoch: 0,
                 committed_metadata: Some("note".into()),
             }],
+            ..OffsetCommitRequestTopic::default()
         }],
         ..OffsetCommitRequest::default()
     }
@@ -230,6 +233,7 @@ async fn offsets_are_fetched_for_several_groups_or_one() {
     let some = OffsetFetchRequestTopics {
         name: "tides".into(),
         partition_indexes: vec![0, 1],
+        ..Default::default()
     };
     let groups = vec![
         OffsetFetchRequestGroup {
@@ -292,6 +296,103 @@ async fn offsets_are_fetched_for_several_groups_or_one() {
         .await;
     assert_eq!(old.topics[0].partitions[0].committed_offset, 6);
     broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn offsets_by_topic_id_are_those_of_the_topic_and_not_of_its_name() {
+    let (broker, mut client) = start().await;
+    let (first, tides) = (
+        topic_id(&mut client, "waves").await,
+        topic_id(&mut client, "tides").await,
+    );
+    let by_ids = |ids: &[(Uuid, i64)]| OffsetCommitRequest {
+        topics: ids
+            .iter()
+            .map(|(id, offset)| OffsetCommitRequestTopic {
+                topic_id: *id,
+                ..commit("g", "", *offset, None).topics.remove(0)
+            })
+            .collect(),
+        ..commit("g", "", 0, None)
+    };
+    let asked = by_ids(&[(first, 7), (Uuid::from_u128(1), 8), (tides, 9), (Uuid::nil(), 10)]);
+    let (known, unknown) = (ErrorCode::None, ErrorCode::UnknownTopicId);
+    let answered = client.call(&asked, 10).await;
+    assert_eq!(codes(&answered), [known, unknown, known, unknown]);
+    let ids: Vec<_> = answered.topics.iter().map(|topic| topic.topic_id).collect();
+    assert_eq!(ids, [first, Uuid::from_u128(1), tides, Uuid::nil()]);
+    let mut found = fetch_by_ids(&mut client, Some(&[first, Uuid::from_u128(1), tides])).await;
+    found.sort_by_key(|(id, ..)| *id);
+    let mut expected = vec![
+        (first, known, 7),
+        (Uuid::from_u128(1), unknown, -1),
+        (tides, known, 9),
+    ];
+    expected.sort_by_key(|(id, ..)| *id);
+    assert_eq!(found, expected);
+
+    // Another topic of the same name: what was said of the first is not said of it.
+    let delete = DeleteTopicsRequest {
+        topic_names: vec!["waves".into()],
+        timeout_ms: 1000,
+        ..Default::default()
+    };
+    client.call(&delete, 5).await;
+    client.create("waves", 1, &[]).await;
+    let second = topic_id(&mut client, "waves").await;
+    assert_ne!(first, second);
+    let late = client.call(&by_ids(&[(first, 70)]), 10).await;
+    assert_eq!(codes(&late), [unknown]);
+    let found = fetch_by_ids(&mut client, Some(&[first])).await;
+    assert_eq!(found, [(first, unknown, -1)]);
+    assert_eq!(
+        fetch_by_ids(&mut client, Some(&[second])).await,
+        [(second, known, -1)]
+    );
+    assert_eq!(codes(&client.call(&by_ids(&[(second, 3)]), 10).await), [known]);
+    let mut all = fetch_by_ids(&mut client, None).await;
+    all.sort_by_key(|(id, ..)| *id);
+    let mut expected = vec![(second, known, 3), (tides, known, 9)];
+    expected.sort_by_key(|(id, ..)| *id);
+    assert_eq!(all, expected);
+    broker.shutdown().await;
+}
+
+async fn topic_id(client: &mut Client, name: &str) -> Uuid {
+    let topics = Some(vec![MetadataRequestTopic {
+        name: Some(name.into()),
+        ..Default::default()
+    }]);
+    let request = MetadataRequest {
+        topics,
+        ..Default::default()
+    };
+    client.call(&request, 12).await.topics[0].topic_id
+}
+
+/// Id, error and offset of each topic's first partition, in version 10.
+async fn fetch_by_ids(client: &mut Client, ids: Option<&[Uuid]>) -> Vec<(Uuid, ErrorCode, i64)> {
+    let topic = |id: &Uuid| OffsetFetchRequestTopics {
+        topic_id: *id,
+        partition_indexes: vec![0],
+        ..Default::default()
+    };
+    let group = OffsetFetchRequestGroup {
+        group_id: "g".into(),
+        topics: ids.map(|ids| ids.iter().map(topic).collect()),
+        ..Default::default()
+    };
+    let request = OffsetFetchRequest {
+        groups: vec![group],
+        ..Default::default()
+    };
+    let answer = client.call(&request, 10).await.groups.remove(0);
+    assert_eq!(answer.error_code, ErrorCode::None);
+    let topics = answer.topics.iter().map(|topic| {
+        let partition = &topic.partitions[0];
+        (topic.topic_id, partition.error_code, partition.committed_offset)
+    });
+    topics.collect()
 }
 
 #[tokio::test]
@@ -453,4 +554,10 @@ async fn a_deleted_topic_takes_its_offsets_along() {
     let names: Vec<_> = fetched[0].topics.iter().map(|topic| &*topic.name).collect();
     assert_eq!(names, ["waves"]);
     broker.shutdown().await;
+}
+
+/// Error codes in the order of topics and partitions.
+fn codes(answer: &OffsetCommitResponse) -> Vec<ErrorCode> {
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|partition| partition.error_code).collect()
 }

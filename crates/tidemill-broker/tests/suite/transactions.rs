@@ -245,6 +245,7 @@ async fn group_offset(client: &mut Client, topic: &str, require_stable: bool) ->
             topics: Some(vec![OffsetFetchRequestTopics {
                 name: topic.into(),
                 partition_indexes: vec![0],
+                ..Default::default()
             }]),
             ..Default::default()
         }],

@@ -19,6 +19,8 @@ use crate::{CommitError, Committed, Isolation, TopicPartition, TransportError};
 
 const FETCH: &str = "committed offsets";
 const COMMIT: &str = "commit offsets";
+/// From version 10 on both requests name topics by their ids; a program names them.
+const NAMED_VERSION_MAX: i16 = 9;
 
 /// Who commits.
 #[derive(Clone, Debug)]
@@ -57,6 +59,7 @@ pub(super) async fn fetch(
     let new = |(name, list): &(KString, Vec<(i32, ())>)| OffsetFetchRequestTopics {
         name: name.clone(),
         partition_indexes: numbers(list),
+        ..OffsetFetchRequestTopics::default()
     };
     let request = OffsetFetchRequest {
         group_id: group.clone(),
@@ -70,7 +73,9 @@ pub(super) async fn fetch(
         require_stable: isolation == Isolation::ReadCommitted,
     };
     let attempt = || async {
-        let response = coordinator.call(Lane::Ask, &request, None).await?;
+        let response = coordinator
+            .call_at_most(Lane::Ask, &request, NAMED_VERSION_MAX)
+            .await?;
         partitions
             .iter()
             .map(|at| committed(coordinator, &response, at))
@@ -139,6 +144,7 @@ pub(super) async fn commit(
     let topics = topics.into_iter().map(|(name, list)| OffsetCommitRequestTopic {
         name,
         partitions: list.iter().map(partition).collect(),
+        ..OffsetCommitRequestTopic::default()
     });
     let request = OffsetCommitRequest {
         group_id: committer.group,
@@ -151,7 +157,10 @@ pub(super) async fn commit(
     let deadline = Instant::now() + within;
     let mut backoff = coordinator.cluster().backoff();
     loop {
-        let outcome = match coordinator.call(Lane::Ask, &request, None).await {
+        let outcome = match coordinator
+            .call_at_most(Lane::Ask, &request, NAMED_VERSION_MAX)
+            .await
+        {
             Ok(response) => {
                 let codes = response
                     .topics
