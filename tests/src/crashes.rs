@@ -10,7 +10,7 @@ mod verdict;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ struct Run {
     bootstrap: String,
     /// No new work; what was begun is finished.
     stop: Arc<AtomicBool>,
+    /// How many numbers have been copied. Who sends numbers does not run far ahead of it, or what is left when the last
+    /// round ends would be most of the work, done by one client without a crash.
+    copied: Arc<AtomicI64>,
     /// One message for each step of work that is done.
     pulse: Sender<Step>,
 }
@@ -79,6 +82,7 @@ pub fn run(crashes: &Crashes) -> Result<Verdict> {
     let run = Run {
         bootstrap: server.address().to_owned(),
         stop: Arc::default(),
+        copied: Arc::default(),
         pulse,
     };
     verdict::create_topics(&run.bootstrap)?;

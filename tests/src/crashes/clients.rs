@@ -1,6 +1,7 @@
 //! Those who write: an idempotent producer, a transactional one, and one that copies a topic exactly once.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,12 +12,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::util::Timeout;
-use rdkafka::{ClientConfig, ClientContext, Message};
+use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 
 use super::{COPIES, NUMBERS, PATIENCE, Run, Step, TRANSACTIONS};
 
 const TICK: Duration = Duration::from_millis(20);
 const IN_FLIGHT: i32 = 200;
+/// How many numbers wait to be copied at most: some transactions' worth of each partition.
+const AHEAD_MAX: i64 = 4_000;
 const RECORDS_A_TRANSACTION: usize = 5;
 
 pub(super) fn config(bootstrap: &str) -> ClientConfig {
@@ -92,7 +95,8 @@ fn send_numbers(run: &Run) -> Result<Sent> {
         .create_with_context(context)?;
     let mut number = 0;
     while !run.stopping() {
-        if producer.in_flight_count() >= IN_FLIGHT {
+        let ahead = i64::try_from(number)? - run.copied.load(Ordering::Acquire);
+        if producer.in_flight_count() >= IN_FLIGHT || ahead >= AHEAD_MAX {
             producer.poll(TICK);
             continue;
         }
@@ -214,6 +218,7 @@ impl Copier {
 }
 
 fn copy(run: &Run) -> Result<()> {
+    let mut copied = BTreeMap::new();
     // After an error both start over from what is committed.
     loop {
         let consumer: BaseConsumer = config(&run.bootstrap)
@@ -226,7 +231,9 @@ fn copy(run: &Run) -> Result<()> {
         consumer.subscribe(&[NUMBERS])?;
         let producer = transactional(run, "copier")?;
         loop {
-            match copy_some(&consumer, &producer) {
+            let ended = copy_some(&consumer, &producer, &mut copied);
+            run.copied.store(copied.values().sum(), Ordering::Release);
+            match ended {
                 Ok(0) if run.stopping() && super::groups::is_done(&consumer)? => return Ok(()),
                 Ok(0) => {}
                 Ok(_) => run.step(Step::Records),
@@ -237,10 +244,14 @@ fn copy(run: &Run) -> Result<()> {
     }
 }
 
-/// Copies what is there, and says how much that was.
-fn copy_some(consumer: &BaseConsumer, producer: &BaseProducer) -> Result<usize> {
+/// Copies what is there, and says how much that was; `copied` is up to where each partition is known to be.
+fn copy_some(
+    consumer: &BaseConsumer,
+    producer: &BaseProducer,
+    copied: &mut BTreeMap<i32, i64>,
+) -> Result<usize> {
     let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let mut offsets = rdkafka::TopicPartitionList::new();
+    let mut offsets = TopicPartitionList::new();
     while records.len() < 100 {
         let Some(message) = consumer.poll(TICK) else { break };
         let message = message?;
@@ -249,7 +260,7 @@ fn copy_some(consumer: &BaseConsumer, producer: &BaseProducer) -> Result<usize> 
             message.payload().unwrap_or_default(),
         );
         records.push((key.to_vec(), value.to_vec()));
-        let next = rdkafka::Offset::Offset(message.offset() + 1);
+        let next = Offset::Offset(message.offset() + 1);
         match offsets.find_partition(NUMBERS, message.partition()) {
             Some(mut known) => known.set_offset(next)?,
             None => offsets.add_partition_offset(NUMBERS, message.partition(), next)?,
@@ -266,7 +277,14 @@ fn copy_some(consumer: &BaseConsumer, producer: &BaseProducer) -> Result<usize> 
     let group = consumer.group_metadata().context("no group")?;
     retried(|| producer.send_offsets_to_transaction(&offsets, &group, PATIENCE))?;
     match commit(producer) {
-        Ended::Committed => Ok(records.len()),
+        Ended::Committed => {
+            for read in offsets.elements() {
+                if let Offset::Offset(next) = read.offset() {
+                    copied.insert(read.partition(), next);
+                }
+            }
+            Ok(records.len())
+        }
         other => bail!("{other:?}"),
     }
 }
