@@ -5,6 +5,7 @@ use tidemill_streams::{TaskError, TopologyError};
 
 use crate::config::ConfigError;
 use crate::plan::list;
+use crate::query::Position;
 use crate::state::State;
 use crate::state_dir::StateDirError;
 
@@ -148,6 +149,14 @@ pub enum RunError {
     Panic(String),
 }
 
+fn at(reached: &Position) -> String {
+    if reached.is_empty() {
+        "the beginning".to_owned()
+    } else {
+        reached.to_string()
+    }
+}
+
 /// Why a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -173,6 +182,26 @@ pub enum QueryError {
         name: String,
         /// What the program is doing.
         state: State,
+    },
+    /// The store does not reflect its inputs as far as was demanded, and did not get there in the time given.
+    #[error("store {name:?} was to reflect {wanted}, and is at {}", at(.reached))]
+    Behind {
+        /// The name.
+        name: String,
+        /// How far it was to be.
+        wanted: Position,
+        /// How far a task that is behind has come.
+        reached: Position,
+    },
+    /// A position was demanded of a topic that is no input of the store's tasks.
+    #[error("store {name:?} cannot be awaited to reflect {topic}: its tasks read {}", .follows.join(", "))]
+    NotFollowed {
+        /// The name.
+        name: String,
+        /// The topic.
+        topic: String,
+        /// The topics that its tasks read.
+        follows: Vec<String>,
     },
     /// A key or row does not go with the formats named.
     #[error("store {name:?}: {reason}")]

@@ -1,8 +1,8 @@
 //! The global stores of an instance: read to their topics' ends before any task works, and kept up from then on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::error::RunError;
 use crate::live_task::raw;
 use crate::plan::Plan;
 use crate::pool::{Pool, now};
+use crate::query::Position;
 use crate::restore::{Decision, Extent, decide};
 
 /// Records read at once; each batch is one write to the database.
@@ -23,6 +24,37 @@ const BATCH_RECORDS: usize = 10_000;
 
 /// How long one look for records waits; a stop is noticed after that.
 const WAIT: Duration = Duration::from_millis(100);
+
+/// How far the global stores of an instance reflect their topics.
+#[derive(Clone, Default)]
+pub(crate) struct GlobalPosition {
+    // Guards the position; held to look and to add.
+    reached: Arc<Mutex<Position>>,
+}
+
+impl GlobalPosition {
+    fn reach(&self, at: TopicPartition, next_offset: i64) {
+        if next_offset > 0 {
+            let mut reached = self
+                .reached
+                .lock()
+                .expect("no section that holds this lock panics");
+            reached.reach(at, next_offset - 1);
+        }
+    }
+
+    pub(crate) fn of(&self, topic: &str) -> Position {
+        let reached = self
+            .reached
+            .lock()
+            .expect("no section that holds this lock panics");
+        let mut position = Position::new();
+        for (at, offset) in reached.iter().filter(|(at, _)| *at.topic == *topic) {
+            position.reach(at.clone(), offset);
+        }
+        position
+    }
+}
 
 /// The global stores of an instance, up to date when this is made.
 pub(crate) struct GlobalStores {
@@ -35,6 +67,7 @@ struct Follower {
     task: GlobalTask,
     reader: Box<dyn Reader>,
     topic_ids: BTreeMap<String, TopicId>,
+    position: GlobalPosition,
     events: Vec<Event>,
 }
 
@@ -74,8 +107,14 @@ impl GlobalStores {
             task,
             reader,
             topic_ids,
+            position: GlobalPosition::default(),
             events: Vec::new(),
         };
+        for (partition, start) in &from {
+            if let Start::At(next_offset) = start {
+                follower.position.reach(partition.clone(), *next_offset);
+            }
+        }
         while !open.is_empty() {
             for (partition, at) in follower.step()? {
                 if open.get(&partition).is_some_and(|end| *end <= at) {
@@ -90,6 +129,11 @@ impl GlobalStores {
     /// What tasks read.
     pub(crate) fn base(&self) -> Globals {
         Globals(self.base.clone())
+    }
+
+    /// How far they are, now and later.
+    pub(crate) fn position(&self) -> GlobalPosition {
+        self.follower.position.clone()
     }
 
     /// Keeps the stores up, on a thread of its own. If that fails, so does the program.
@@ -158,6 +202,9 @@ impl Follower {
             }
         }
         self.events = events;
+        for (partition, next_offset) in &reached {
+            self.position.reach(partition.clone(), *next_offset);
+        }
         Ok(reached)
     }
 }

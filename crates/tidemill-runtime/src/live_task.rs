@@ -10,6 +10,7 @@ use tidemill_store::{ChangelogPosition, TopicId};
 use tidemill_streams::{OutputTopic, Outputs, RawRecord, Task, TaskError, TaskId};
 
 use crate::error::RunError;
+use crate::query::Position;
 
 pub(crate) struct LiveTask {
     pub(crate) task: Task,
@@ -107,6 +108,19 @@ impl LiveTask {
             (c.topic.clone(), position)
         };
         self.changelogs.iter().map(position).collect()
+    }
+
+    /// How far its stores reflect its inputs, or, committed, how far what its last commit left does.
+    pub(crate) fn position(&self, committed: bool) -> Position {
+        let partition = self.id().partition;
+        let mut position = Position::new();
+        let mut reach = |(topic, offset)| position.reach(TopicPartition::new(topic, partition), offset);
+        if committed {
+            self.task.committed_position().for_each(&mut reach);
+        } else {
+            self.task.position().for_each(&mut reach);
+        }
+        position
     }
 
     pub(crate) fn enqueue(

@@ -3,22 +3,31 @@
 //! A question goes to every worker and is answered on its thread, from what its tasks have, uncommitted writes included;
 //! or, when asked so, from what their last commits left.
 
+mod form;
 #[cfg(feature = "http")]
 mod http;
 mod owners;
+mod position;
 mod rows;
 mod windows;
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidemill_data::StoreName;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tidemill_client::TopicPartition;
+use tidemill_data::{StoreName, Timestamp};
 use tidemill_store::StoreKind;
-use tidemill_streams::{StoreReader, TaskError, TaskId};
+use tidemill_streams::{StoreReader, Subtopology, TaskError, TaskId};
 use tokio::sync::oneshot;
 
+pub use self::form::{Answer, Form, Rows, RowsAndPosition};
+pub use self::position::{Position, PositionError};
 use crate::error::QueryError;
+use crate::globals::GlobalPosition;
 use crate::live_task::LiveTask;
 use crate::restore::Restoring;
 use crate::running::Shared;
@@ -38,7 +47,17 @@ pub(crate) struct Query {
     store: Arc<str>,
     view: View,
     read: Read,
-    reply: oneshot::Sender<Result<(), QueryError>>,
+    bound: Bound,
+    // By when the bound must be reached, once a worker has seen the question.
+    until: Option<Timestamp>,
+    reply: oneshot::Sender<Result<Reply, QueryError>>,
+}
+
+/// What a worker says, beside the rows that were read: what they reflect, and whether others need not be heard.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    position: Position,
+    enough: bool,
 }
 
 /// Which rows a query sees.
@@ -50,42 +69,96 @@ enum View {
     Committed,
 }
 
+/// How far an answer has to be, and how long it may take to be.
+#[derive(Clone, Debug, Default)]
+struct Bound {
+    position: Position,
+    wait: Duration,
+}
+
+/// What a worker answers from.
+pub(crate) struct Sources<'a> {
+    pub(crate) tasks: &'a mut BTreeMap<TaskId, LiveTask>,
+    pub(crate) restorer: &'a Restoring,
+    pub(crate) globals: &'a GlobalPosition,
+    /// Whether the tasks are those of the partitions that the group gave this worker.
+    pub(crate) holding: bool,
+    pub(crate) now: Timestamp,
+}
+
 impl Query {
-    pub(crate) fn answer(mut self, tasks: &mut BTreeMap<TaskId, LiveTask>, restorer: &Restoring) {
+    /// Answers, or gives the question back to be asked again: the stores are not yet as far as it wants.
+    pub(crate) fn answer(mut self, from: &mut Sources<'_>) -> Option<Self> {
+        let answer = self.look(from);
+        let until = *self
+            .until
+            .get_or_insert_with(|| from.now.saturating_add(self.bound.wait));
+        if matches!(answer, Err(QueryError::Behind { .. })) && from.now < until {
+            return Some(self);
+        }
+        // Whoever asked may have stopped waiting.
+        let _ = self.reply.send(answer);
+        None
+    }
+
+    fn look(&mut self, from: &mut Sources<'_>) -> Result<Reply, QueryError> {
+        let mut reply = Reply::default();
         let mut outcome = Ok(());
-        if restorer.holds(&self.store) {
+        if !from.holding || from.restorer.holds(&self.store) {
             outcome = Err(QueryError::NotReady {
                 name: self.store.to_string(),
                 state: State::Rebalancing,
             });
         }
-        for live in tasks.values_mut() {
-            let holds = live.task.stores().find(&self.store).is_some();
-            let global = live.task.topology().global_stores();
-            let global = global.iter().any(|global| *global.store == *self.store);
-            if !holds && !global {
+        for live in from.tasks.values_mut() {
+            let own = live.task.stores().find(&self.store).is_some();
+            let globals = live.task.topology().global_stores();
+            let global = globals.iter().find(|global| *global.store == *self.store);
+            let position = match global {
+                _ if own => live.position(self.view == View::Committed),
+                Some(global) => from.globals.of(&global.topic),
+                None => continue,
+            };
+            let (partition, is_global) = (live.id().partition, global.is_some());
+            if !position.has_reached(&self.bound.position, |at| is_global || at.partition == partition) {
+                outcome = outcome.and(Err(self.behind(position)));
                 continue;
             }
-            let read = if self.view == View::Committed && holds {
-                let committed = live.task.last_commit();
-                committed.and_then(|mut committed| (self.read)(&mut committed.reader()))
-            } else {
-                (self.read)(&mut live.task.reader())
-            };
-            match read {
-                // A row that was found is an answer, even where another task is still being restored. Every task has
-                // the whole of a global store.
-                Ok(enough) if enough || global => {
-                    outcome = Ok(());
-                    break;
+            // A row that was found is an answer, even where another task is still being restored. Every task has the
+            // whole of a global store.
+            match self.read(live, own) {
+                Ok(enough) if enough || is_global => {
+                    let enough = true;
+                    return Ok(Reply { position, enough });
                 }
-                Ok(_) => {}
+                Ok(_) => reply.position.reach_all(&position),
                 Err(error) => outcome = Err(failed(&self.store, error)),
             }
         }
-        // Whoever asked may have stopped waiting.
-        let _ = self.reply.send(outcome);
+        outcome.map(|()| reply)
     }
+
+    fn read(&mut self, live: &mut LiveTask, own: bool) -> Result<bool, TaskError> {
+        if self.view == View::Committed && own {
+            let mut committed = live.task.last_commit()?;
+            (self.read)(&mut committed.reader())
+        } else {
+            (self.read)(&mut live.task.reader())
+        }
+    }
+
+    fn behind(&self, reached: Position) -> QueryError {
+        QueryError::Behind {
+            name: self.store.to_string(),
+            wanted: self.bound.position.clone(),
+            reached,
+        }
+    }
+}
+
+fn inputs(part: &Subtopology) -> Vec<String> {
+    let repartitions = part.repartition_sources.iter().map(|topic| &topic.name);
+    part.source_topics.iter().chain(repartitions).cloned().collect()
 }
 
 fn failed(store: &str, error: TaskError) -> QueryError {
@@ -106,9 +179,28 @@ fn failed(store: &str, error: TaskError) -> QueryError {
 ///
 /// It has the rows of the partitions this instance works on, or all rows of a global table; while the program is being
 /// assigned partitions or restored, a query waits for it.
-pub struct StoreQuery<K, V> {
+///
+/// Every answer reflects its inputs up to a [`Position`], which is told where asked for by
+/// [`with_position`](Self::with_position); and a query may demand one by [`at_least`](Self::at_least):
+///
+/// ```
+/// # use std::time::Duration;
+/// # use tidemill_data::StoreName;
+/// # use tidemill_runtime::{Position, QueryError, Running};
+/// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+/// # async fn asked(running: &Running) -> Result<(), QueryError> {
+/// // The record at offset 41 of clicks-0 was just written: its count, or an error if that takes more than a second.
+/// let written = Position::new().with("clicks", 0, 41);
+/// let counts = running.store(&COUNTS).at_least(written, Duration::from_secs(1)).with_position();
+/// let count = counts.get(&"ann".to_owned()).await?;
+/// println!("{:?}, as of {}", count.found, count.position);
+/// # Ok(()) }
+/// ```
+pub struct StoreQuery<K, V, F = Rows> {
     name: StoreName<K, V>,
     view: View,
+    bound: Bound,
+    form: PhantomData<fn() -> F>,
     shared: Arc<Shared>,
     // Why there is nothing to read, if so.
     refused: Option<QueryError>,
@@ -129,9 +221,39 @@ impl<K: 'static, V: 'static> StoreQuery<K, V> {
         Self {
             name,
             view: View::Latest,
+            bound: Bound::default(),
+            form: PhantomData,
             shared,
             refused,
         }
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
+    /// The same store, each answer together with the position of the inputs that it reflects.
+    ///
+    /// The inputs are those of the tasks that keep the store: behind a repartition topic, that topic.
+    #[must_use]
+    pub fn with_position(self) -> StoreQuery<K, V, RowsAndPosition> {
+        StoreQuery {
+            name: self.name,
+            view: self.view,
+            bound: self.bound,
+            form: PhantomData,
+            shared: self.shared,
+            refused: self.refused,
+        }
+    }
+
+    /// The same store, once it reflects at least this position: an answer waits for that as long as `wait`, and is then
+    /// [`QueryError::Behind`]. With no time to wait it is refused at once.
+    ///
+    /// Each task here answers for its own partitions of the position; those of other instances answer for theirs. That
+    /// a key has no row is an answer once all tasks here are as far.
+    #[must_use]
+    pub fn at_least(mut self, position: Position, wait: Duration) -> Self {
+        self.bound = Bound { position, wait };
+        self
     }
 
     /// The same store as the tasks' last commits left it: nothing that a failure might yet take back.
@@ -153,6 +275,7 @@ impl<K: 'static, V: 'static> StoreQuery<K, V> {
         if let Some(refused) = &self.refused {
             return Err(refused.clone());
         }
+        self.refuse_foreign_topics()?;
         // A global store is a table.
         if self.kind().is_none_or(fits) {
             return Ok(());
@@ -162,11 +285,40 @@ impl<K: 'static, V: 'static> StoreQuery<K, V> {
         })
     }
 
+    /// A store follows its own inputs and no other topics: to wait for those would be to wait for ever.
+    fn refuse_foreign_topics(&self) -> Result<(), QueryError> {
+        let topology = &self.shared.topology;
+        let view = topology
+            .stores()
+            .into_iter()
+            .find(|store| store.name == self.name.name());
+        let follows: Vec<String> = match view {
+            Some(view) => topology
+                .subtopologies()
+                .get(view.subtopology)
+                .map_or_else(Vec::new, inputs),
+            None => {
+                let globals = topology.global_stores().into_iter();
+                let of = globals.filter(|global| global.store == self.name.name());
+                of.map(|global| global.topic).collect()
+            }
+        };
+        let foreign = |(at, _): &(&TopicPartition, i64)| !follows.iter().any(|topic| *topic == *at.topic);
+        match self.bound.position.iter().find(foreign) {
+            Some((at, _)) => Err(QueryError::NotFollowed {
+                name: self.name.name().to_owned(),
+                topic: at.topic.to_string(),
+                follows,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Asks all workers, and gives what their tasks' reads found.
     async fn ask<R: Send + 'static>(
         &self,
         read: impl Fn(&mut StoreReader<'_>, &mut Vec<R>) -> Result<bool, TaskError> + Send + Sync + 'static,
-    ) -> Result<Vec<R>, QueryError> {
+    ) -> Result<Answer<Vec<R>>, QueryError> {
         let not_ready = |state| QueryError::NotReady {
             name: self.name.name().to_owned(),
             state,
@@ -185,33 +337,58 @@ impl<K: 'static, V: 'static> StoreQuery<K, V> {
         Err(not_ready(self.shared.state()))
     }
 
-    async fn ask_once<R: Send + 'static, F>(&self, read: &Arc<F>) -> Result<Vec<R>, QueryError>
+    async fn ask_once<R: Send + 'static, Q>(&self, read: &Arc<Q>) -> Result<Answer<Vec<R>>, QueryError>
     where
-        F: Fn(&mut StoreReader<'_>, &mut Vec<R>) -> Result<bool, TaskError> + Send + Sync + 'static,
+        Q: Fn(&mut StoreReader<'_>, &mut Vec<R>) -> Result<bool, TaskError> + Send + Sync + 'static,
     {
         // Guards what the workers found so far; held while one of them reads one task.
         let found = Arc::new(Mutex::new(Vec::new()));
         let store: Arc<str> = self.name.name().into();
-        let replies = self.shared.ask(|reply| {
-            let (read, found) = (Arc::clone(read), Arc::clone(&found));
-            Query {
-                store: store.clone(),
-                view: self.view,
-                read: Box::new(move |reader| {
-                    let mut found = found.lock().expect("a reader that panics ends its worker");
-                    read(reader, &mut found)
-                }),
-                reply,
-            }
-        });
+        let mut replies: FuturesUnordered<_> = self
+            .shared
+            .ask(|reply| {
+                let (read, found) = (Arc::clone(read), Arc::clone(&found));
+                Query {
+                    store: store.clone(),
+                    view: self.view,
+                    read: Box::new(move |reader| {
+                        let mut found = found.lock().expect("a reader that panics ends its worker");
+                        read(reader, &mut found)
+                    }),
+                    bound: self.bound.clone(),
+                    until: None,
+                    reply,
+                }
+            })
+            .into_iter()
+            .collect();
         let mut outcome = Ok(());
-        for reply in replies {
-            // A worker that ended without an answer has none of the rows any more.
-            if let Ok(Err(error)) = reply.await {
-                outcome = Err(error);
+        let mut position = Position::new();
+        while let Some(reply) = replies.next().await {
+            match reply {
+                Ok(Ok(Reply { position: of, enough })) => {
+                    if enough {
+                        (outcome, position) = (Ok(()), of);
+                        break;
+                    }
+                    position.reach_all(&of);
+                }
+                Ok(Err(error)) => outcome = Err(error),
+                // A worker that ended without an answer has none of the rows any more. Whoever wants a position waits for
+                // the worker that has them next, instead of taking that for an answer.
+                Err(_) if !self.bound.position.is_empty() => {
+                    outcome = Err(QueryError::NotReady {
+                        name: store.to_string(),
+                        state: State::Rebalancing,
+                    });
+                }
+                Err(_) => {}
             }
         }
         let mut found = found.lock().expect("as above");
-        outcome.map(|()| std::mem::take(&mut *found))
+        outcome.map(|()| Answer {
+            found: std::mem::take(&mut *found),
+            position,
+        })
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{QueryError, RunError};
 use crate::globals::Following;
 use crate::metrics::{Exposition, Snapshot};
 use crate::pool::Pool;
-use crate::query::{Query, StoreQuery};
+use crate::query::{Query, Reply, StoreQuery};
 use crate::state::{State, StateBoard};
 use crate::worker::Command;
 
@@ -44,8 +44,8 @@ impl Shared {
     /// Sends a question to every worker.
     pub(crate) fn ask(
         &self,
-        query: impl Fn(oneshot::Sender<Result<(), QueryError>>) -> Query,
-    ) -> Vec<oneshot::Receiver<Result<(), QueryError>>> {
+        query: impl Fn(oneshot::Sender<Result<Reply, QueryError>>) -> Query,
+    ) -> Vec<oneshot::Receiver<Result<Reply, QueryError>>> {
         let mut answers = Vec::new();
         self.pool.tell(|| {
             // A worker that has ended drops the question, which its answer's channel tells.

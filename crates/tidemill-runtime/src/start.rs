@@ -133,6 +133,7 @@ impl Launch {
                     paused: AtomicBool::new(false),
                     restore_listener,
                     metrics,
+                    global_position: globals.as_ref().map(GlobalStores::position).unwrap_or_default(),
                     globals: globals.as_ref().map(GlobalStores::base),
                 };
                 Ok((instance, globals))

@@ -32,11 +32,12 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::databases::Databases;
 use crate::error::RunError;
+use crate::globals::GlobalPosition;
 use crate::live_task::LiveTask;
 use crate::metrics::{Desk, Metrics, Recorder};
 use crate::plan::Plan;
 use crate::producer::{Guarantee, Producer, Setback};
-use crate::query::Query;
+use crate::query::{Query, Sources};
 use crate::restore::{RestoreListener, Restoring};
 use crate::sender::Sender;
 use crate::state::ThreadPhase;
@@ -63,6 +64,8 @@ pub(crate) struct Instance {
     pub(crate) metrics: Arc<Metrics>,
     /// What tasks read of global tables.
     pub(crate) globals: Option<Globals>,
+    /// How far those are.
+    pub(crate) global_position: GlobalPosition,
 }
 
 impl Instance {
@@ -114,6 +117,8 @@ pub(crate) struct Worker {
     member: Box<dyn Member>,
     sender: Sender,
     commands: Receiver<Command>,
+    // Queries that want a position which is not reached yet.
+    waiting: Vec<Query>,
     tasks: BTreeMap<TaskId, LiveTask>,
     restorer: Restoring,
     standing: Standing,
@@ -161,6 +166,7 @@ impl Worker {
             waker: calls::waker(member.wake()),
             member,
             commands,
+            waiting: Vec::new(),
             tasks: BTreeMap::new(),
             standing: Standing::Unassigned,
             last_commit: now,
@@ -176,7 +182,9 @@ impl Worker {
 
     /// Does one round; waits at most `wait` when there is nothing to do.
     pub(crate) fn turn(&mut self, now: Timestamp, wait: Duration) -> Result<Turn, RunError> {
-        if self.obey_commands() {
+        let stopping = self.obey_commands();
+        self.answer_queries(now);
+        if stopping {
             self.stop(now)?;
             return Ok(Turn::Stopped);
         }
@@ -191,6 +199,7 @@ impl Worker {
     fn work(&mut self, now: Timestamp, wait: Duration) -> Result<(), Setback> {
         let wait = match &self.standing {
             Standing::Awaiting { .. } => wait.min(PAUSE_MIN),
+            _ if !self.waiting.is_empty() => wait.min(PAUSE_MIN),
             _ if self.unfinished || self.restorer.needs_turns() => Duration::ZERO,
             _ => wait.min(self.until_due(now)),
         };
@@ -228,10 +237,24 @@ impl Worker {
         }
     }
 
+    /// Answers queries; those that want more than the tasks have processed wait on.
+    fn answer_queries(&mut self, now: Timestamp) {
+        let mut sources = Sources {
+            tasks: &mut self.tasks,
+            restorer: &self.restorer,
+            globals: &self.instance.global_position,
+            holding: matches!(self.standing, Standing::Holding(_)),
+            now,
+        };
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.filter_map(|query| query.answer(&mut sources)).collect();
+    }
+
+    /// Takes in what others ask; whether that is to stop.
     fn obey_commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Query(query)) => query.answer(&mut self.tasks, &self.restorer),
+                Ok(Command::Query(query)) => self.waiting.push(query),
                 Ok(Command::Look) => {}
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,

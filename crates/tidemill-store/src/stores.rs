@@ -296,6 +296,12 @@ impl StateStores {
             })
     }
 
+    /// Whether there are commits that the database does not have yet.
+    #[must_use]
+    pub fn holds_commits(&self) -> bool {
+        self.commits_held > 0
+    }
+
     /// Writes the commits that wait, if any. When something was written since the last one, the next commit does that.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod calls;
 mod commit;
 mod open;
+mod position;
 mod process;
 mod restore;
 mod rows;
@@ -93,6 +94,7 @@ pub struct Task {
     inputs: Vec<bool>,
     // By topic: the offset after the last record taken up, if that is not committed.
     uncommitted: Vec<Option<i64>>,
+    reached: position::Reached,
     // The clocks as of the last commit, to go back to when work is discarded.
     committed_clocks: Clocks,
     changelogs: Vec<(StoreId, String)>,

@@ -75,8 +75,8 @@ impl IntoResponse for Refused {
         };
         let status = match &error {
             QueryError::UnknownStore { .. } => StatusCode::NOT_FOUND,
-            QueryError::Kind { .. } => StatusCode::BAD_REQUEST,
-            QueryError::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Kind { .. } | QueryError::NotFollowed { .. } => StatusCode::BAD_REQUEST,
+            QueryError::NotReady { .. } | QueryError::Behind { .. } => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::Format { .. } | QueryError::Store { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, error.to_string()).into_response()

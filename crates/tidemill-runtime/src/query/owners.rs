@@ -3,12 +3,12 @@
 use tidemill_data::{Data, Presence, Windowed, partition_for_key};
 use tidemill_streams::TaskId;
 
-use super::StoreQuery;
+use super::{Form, StoreQuery};
 use crate::control::Owner;
 use crate::error::QueryError;
 use crate::running::off_the_executor;
 
-impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
+impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
     /// The instance that has the row of a key, by its `application.server`, if one was announced; asked of the
     /// program's control topic each time, so an answer is best kept until the instance it names has no such rows.
     ///
@@ -42,7 +42,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
     }
 }
 
-impl<K: Data + Clone + Send + Sync + 'static, V: Send + 'static> StoreQuery<Windowed<K>, V> {
+impl<K: Data + Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<Windowed<K>, V, F> {
     /// The instance that has the windows of a key, as [`owner`](Self::owner); the key is written in its type's own format.
     pub async fn owner_of_key(&self, key: &K) -> Result<Option<String>, QueryError> {
         let mut bytes = Vec::new();

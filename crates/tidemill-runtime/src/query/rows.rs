@@ -7,7 +7,7 @@ use tidemill_data::{Headers, Place, Presence, Stamped, Timestamp};
 use tidemill_store::StoreKind;
 use tidemill_streams::{Direction, Row, RowRange};
 
-use super::StoreQuery;
+use super::{Answer, Form, StoreQuery};
 use crate::error::QueryError;
 
 fn is_table(kind: StoreKind) -> bool {
@@ -17,17 +17,25 @@ fn is_table(kind: StoreKind) -> bool {
     )
 }
 
-impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
+impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
     /// The row of a key, if this instance has one.
-    pub async fn get(&self, key: &K) -> Result<Option<V>, QueryError>
+    pub async fn get(&self, key: &K) -> Result<F::Of<Option<V>>, QueryError>
     where
         K: Clone,
     {
-        Ok(self.get_stamped(key).await?.map(|row| row.value))
+        let row = self.stamped(key).await?;
+        Ok(F::of(row.map(|row| row.map(|row| row.value))))
     }
 
     /// The row of a key with the time since when it is so.
-    pub async fn get_stamped(&self, key: &K) -> Result<Option<Stamped<V>>, QueryError>
+    pub async fn get_stamped(&self, key: &K) -> Result<F::Of<Option<Stamped<V>>>, QueryError>
+    where
+        K: Clone,
+    {
+        Ok(F::of(self.stamped(key).await?))
+    }
+
+    async fn stamped(&self, key: &K) -> Result<Answer<Option<Stamped<V>>>, QueryError>
     where
         K: Clone,
     {
@@ -37,11 +45,11 @@ impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
             found.extend(reader.row(&name, &key)?);
             Ok(!found.is_empty())
         });
-        Ok(rows.await?.pop())
+        Ok(rows.await?.map(|mut rows| rows.pop()))
     }
 
     /// The row that a key had at a time, and since when, in a table that keeps versions.
-    pub async fn get_as_of(&self, key: &K, at: Timestamp) -> Result<Option<Stamped<V>>, QueryError>
+    pub async fn get_as_of(&self, key: &K, at: Timestamp) -> Result<F::Of<Option<Stamped<V>>>, QueryError>
     where
         K: Clone,
     {
@@ -51,33 +59,36 @@ impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
             found.extend(reader.row_as_of(&name, &key, at)?);
             Ok(!found.is_empty())
         });
-        Ok(rows.await?.pop())
+        Ok(F::of(rows.await?.map(|mut rows| rows.pop())))
     }
 
     /// The rows of a range of keys, in the order of their bytes.
-    pub async fn range(&self, keys: impl RangeBounds<K>) -> Result<Vec<(K, V)>, QueryError> {
+    pub async fn range(&self, keys: impl RangeBounds<K>) -> Result<F::Of<Vec<(K, V)>>, QueryError> {
         let range = RowRange {
             from: self.bound(keys.start_bound())?,
             to: self.bound(keys.end_bound())?,
             ..RowRange::ALL
         };
-        let rows = self.rows(range).await?;
-        Ok(rows.into_iter().map(|(key, row)| (key, row.value)).collect())
+        Ok(F::of(self.in_order(range).await?.map(values)))
     }
 
     /// The rows whose keys' bytes begin with these.
-    pub async fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Vec<(K, V)>, QueryError> {
-        let rows = self.rows(RowRange::prefix(prefix.as_ref())).await?;
-        Ok(rows.into_iter().map(|(key, row)| (key, row.value)).collect())
+    pub async fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<F::Of<Vec<(K, V)>>, QueryError> {
+        let rows = self.in_order(RowRange::prefix(prefix.as_ref())).await?;
+        Ok(F::of(rows.map(values)))
     }
 
     /// All rows this instance has, in the order of their keys' bytes.
-    pub async fn all(&self) -> Result<Vec<(K, V)>, QueryError> {
+    pub async fn all(&self) -> Result<F::Of<Vec<(K, V)>>, QueryError> {
         self.range(..).await
     }
 
     /// The rows of a range given in bytes, in either direction, with their times, and no more than it says.
-    pub async fn rows(&self, range: RowRange) -> Result<Vec<Row<K, V>>, QueryError> {
+    pub async fn rows(&self, range: RowRange) -> Result<F::Of<Vec<Row<K, V>>>, QueryError> {
+        Ok(F::of(self.in_order(range).await?))
+    }
+
+    async fn in_order(&self, range: RowRange) -> Result<Answer<Vec<Row<K, V>>>, QueryError> {
         self.refuse_unless(is_table)?;
         let (direction, rows_max) = (range.direction, range.rows_max);
         let name = self.name.clone();
@@ -87,7 +98,8 @@ impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
         });
         // Tasks have disjoint keys, each task's in order.
         let mut keyed = Vec::new();
-        for (key, row) in rows.await? {
+        let Answer { found, position } = rows.await?;
+        for (key, row) in found {
             keyed.push((self.encode(&key)?, key, row));
         }
         keyed.sort_by(|(a, ..), (b, ..)| match direction {
@@ -95,7 +107,8 @@ impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
             Direction::Backward => b.cmp(a),
         });
         keyed.truncate(rows_max);
-        Ok(keyed.into_iter().map(|(_, key, row)| (key, row)).collect())
+        let found = keyed.into_iter().map(|(_, key, row)| (key, row)).collect();
+        Ok(Answer { found, position })
     }
 
     fn bound(&self, bound: Bound<&K>) -> Result<Bound<Vec<u8>>, QueryError> {
@@ -123,11 +136,17 @@ impl<K: Send + Sync + 'static, V: Send + 'static> StoreQuery<K, V> {
     }
 }
 
-impl<K, V> Clone for StoreQuery<K, V> {
+fn values<K, V>(rows: Vec<Row<K, V>>) -> Vec<(K, V)> {
+    rows.into_iter().map(|(key, row)| (key, row.value)).collect()
+}
+
+impl<K, V, F> Clone for StoreQuery<K, V, F> {
     fn clone(&self) -> Self {
         Self {
             name: self.name.clone(),
             view: self.view,
+            bound: self.bound.clone(),
+            form: self.form,
             shared: Arc::clone(&self.shared),
             refused: self.refused.clone(),
         }

@@ -6,23 +6,23 @@ use tidemill_data::{Stamped, Timestamp, Windowed};
 use tidemill_store::StoreKind;
 use tidemill_streams::WindowedRow;
 
-use super::StoreQuery;
+use super::{Answer, Form, StoreQuery};
 use crate::error::QueryError;
 
 fn is_windowed(kind: StoreKind) -> bool {
     matches!(kind, StoreKind::Window { .. } | StoreKind::Session { .. })
 }
 
-impl<K: Clone + Send + Sync + 'static, V: Send + 'static> StoreQuery<Windowed<K>, V> {
+impl<K: Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<Windowed<K>, V, F> {
     /// The row of one window or session of a key, if this instance has it.
-    pub async fn window(&self, window: &Windowed<K>) -> Result<Option<Stamped<V>>, QueryError> {
+    pub async fn window(&self, window: &Windowed<K>) -> Result<F::Of<Option<Stamped<V>>>, QueryError> {
         self.refuse_unless(is_windowed)?;
         let (name, window) = (self.name.clone(), window.clone());
         let rows = self.ask(move |reader, found| {
             found.extend(reader.window(&name, &window)?);
             Ok(!found.is_empty())
         });
-        Ok(rows.await?.pop())
+        Ok(F::of(rows.await?.map(|mut rows| rows.pop())))
     }
 
     /// The windows of a key that start within these times, or its sessions that overlap them, in order of their starts.
@@ -30,8 +30,8 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static> StoreQuery<Windowed<K>
         &self,
         key: &K,
         times: impl RangeBounds<Timestamp>,
-    ) -> Result<Vec<WindowedRow<K, V>>, QueryError> {
-        self.windowed(Some(key.clone()), millis(&times)).await
+    ) -> Result<F::Of<Vec<WindowedRow<K, V>>>, QueryError> {
+        Ok(F::of(self.windowed(Some(key.clone()), millis(&times)).await?))
     }
 
     /// The windows of all keys of this instance that start within these times, or the sessions that overlap them, in
@@ -39,15 +39,15 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static> StoreQuery<Windowed<K>
     pub async fn windows(
         &self,
         times: impl RangeBounds<Timestamp>,
-    ) -> Result<Vec<WindowedRow<K, V>>, QueryError> {
-        self.windowed(None, millis(&times)).await
+    ) -> Result<F::Of<Vec<WindowedRow<K, V>>>, QueryError> {
+        Ok(F::of(self.windowed(None, millis(&times)).await?))
     }
 
     async fn windowed(
         &self,
         key: Option<K>,
         times: RangeInclusive<i64>,
-    ) -> Result<Vec<WindowedRow<K, V>>, QueryError> {
+    ) -> Result<Answer<Vec<WindowedRow<K, V>>>, QueryError> {
         self.refuse_unless(is_windowed)?;
         let name = self.name.clone();
         let rows = self.ask(move |reader, found| {
@@ -55,7 +55,8 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static> StoreQuery<Windowed<K>
             Ok(false)
         });
         let mut rows = rows.await?;
-        rows.sort_by_key(|(window, _)| (window.start_ms, window.end_ms));
+        rows.found
+            .sort_by_key(|(window, _)| (window.start_ms, window.end_ms));
         Ok(rows)
     }
 }

@@ -240,13 +240,15 @@ impl Worker {
     }
 }
 
-/// Stream times go on from where the last commit left them, so that what was late stays late.
+/// Stream times go on from where the last commit left them, so that what was late stays late; and the stores reflect
+/// what was committed.
 fn resume_clocks(live: &mut LiveTask, partitions: &[TopicPartition], committed: &[Option<Committed>]) {
     for (partition, committed) in partitions.iter().zip(committed) {
         let reads = live.inputs.iter().any(|input| input.partition == *partition);
         let Some(committed) = committed.as_ref().filter(|_| reads) else {
             continue;
         };
+        live.task.begins_at(&partition.topic, committed.next);
         if !committed.metadata.is_empty() && !live.task.resume(&committed.metadata) {
             tracing::warn!("{partition}: the committed offset's metadata is not this program's");
         }

@@ -156,6 +156,7 @@ impl World {
             restore_listener,
             metrics: Arc::default(),
             globals: None,
+            global_position: crate::globals::GlobalPosition::default(),
         };
         let instance = Arc::new(instance);
         let listener = instance.restore_listener.clone();

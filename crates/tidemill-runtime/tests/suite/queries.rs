@@ -1,12 +1,13 @@
 //! Stores of a running program are read by key, range, prefix, window and as of a time.
 
 use std::path::Path;
+use std::time::Duration;
 
-use tidemill_client::{MemoryCluster, Record, TopicPartition};
+use tidemill_client::{MemoryCluster, Record, TopicPartition, Transport};
 use tidemill_data::{
     HOUR, Headers, SECOND, Stamped, StoreName, Timestamp, Topic, Windowed, partition_for_key,
 };
-use tidemill_runtime::{Config, QueryError, Running, Start};
+use tidemill_runtime::{Config, Position, QueryError, Running, Start};
 use tidemill_streams::{App, Direction, Materialized, RowRange, Session, Tumbling};
 
 const PRICES: Topic<String, String> = Topic::new("prices");
@@ -253,4 +254,131 @@ fn an_application_server_is_a_host_and_a_port() {
         error.contains("application.server") && error.contains("HOST:PORT"),
         "{error}"
     );
+}
+
+/// Up to the last record of the key's partition, or of all partitions.
+fn end(cluster: &MemoryCluster, topic: &str, of: Option<&str>) -> Position {
+    let only = of.map(|key| partition_for_key(key.as_bytes(), PARTITIONS));
+    let at: Vec<TopicPartition> = (0..PARTITIONS)
+        .filter(|partition| only.is_none_or(|only| only == *partition))
+        .map(|partition| TopicPartition::new(topic, partition))
+        .collect();
+    let ends = cluster.end_offsets(&at).unwrap();
+    let with =
+        |position: Position, (at, end): (&TopicPartition, i64)| position.with(topic, at.partition, end - 1);
+    at.iter()
+        .zip(ends)
+        .filter(|(_, end)| *end > 0)
+        .fold(Position::new(), with)
+}
+
+/// Longer than any test takes: a wait that ends by an event.
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_tells_the_position_of_the_inputs_that_it_reflects() {
+    let state = tempfile::tempdir().unwrap();
+    let (cluster, running) = world(state.path()).await;
+    let latest = running
+        .store(&LATEST)
+        .at_least(end(&cluster, "prices", None), LONG);
+    let all = latest.clone().with_position().all().await.unwrap();
+    assert_eq!(
+        (all.found.len(), all.position),
+        (5, end(&cluster, "prices", None))
+    );
+    let one = latest.with_position().get(&"ab".to_owned()).await.unwrap();
+    assert_eq!(one.found.as_deref(), Some("ab2"));
+    assert_eq!(one.position, end(&cluster, "prices", Some("ab")));
+    let windows = running.store(&WINDOWS).with_position();
+    let of_key = windows.windows_of(&"ab".to_owned(), ..).await.unwrap();
+    assert_eq!(of_key.position, end(&cluster, "prices", None));
+    // Nothing is committed yet.
+    let committed = running
+        .store(&LATEST)
+        .committed()
+        .with_position()
+        .all()
+        .await
+        .unwrap();
+    assert_eq!((committed.found.len(), committed.position), (0, Position::new()));
+    let known = running.store(&KNOWN).with_position().all().await.unwrap();
+    assert_eq!(known.position, end(&cluster, "cities", None));
+    // A handle on a store keeps the state directory.
+    drop(windows);
+    running.stop().await.unwrap();
+
+    // What was committed is reflected from the start.
+    let running = start(&cluster, state.path()).await;
+    let again = running
+        .store(&LATEST)
+        .committed()
+        .with_position()
+        .all()
+        .await
+        .unwrap();
+    assert_eq!(
+        (again.found.len(), again.position),
+        (5, end(&cluster, "prices", None))
+    );
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_demands_a_position_waits_for_it_or_is_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let (cluster, running) = world(state.path()).await;
+    let key = "ab".to_owned();
+    running
+        .store(&LATEST)
+        .at_least(end(&cluster, "prices", None), LONG)
+        .all()
+        .await
+        .unwrap();
+    let before = end(&cluster, "prices", Some(&key));
+    running.pause();
+    write(&cluster, "prices", &key, "ab3", 50_000);
+    let written = end(&cluster, "prices", Some(&key));
+    let wanted = running.store(&LATEST).at_least(written.clone(), Duration::ZERO);
+    assert_eq!(
+        wanted.get(&key).await.unwrap_err(),
+        QueryError::Behind {
+            name: "latest".to_owned(),
+            wanted: written.clone(),
+            reached: before.clone(),
+        }
+    );
+    let text = wanted.all().await.unwrap_err().to_string();
+    assert!(
+        text.contains(&written.to_string()) && text.contains(&before.to_string()),
+        "{text}"
+    );
+    let waiting = running.store(&LATEST).at_least(written.clone(), LONG);
+    let key_asked = key.clone();
+    let waiting = tokio::spawn(async move { waiting.get(&key_asked).await });
+    // An answer that demands nothing comes in the meantime.
+    assert_eq!(
+        running.store(&LATEST).get(&key).await.unwrap().as_deref(),
+        Some("ab2")
+    );
+    running.resume();
+    assert_eq!(waiting.await.unwrap().unwrap().as_deref(), Some("ab3"));
+
+    write(&cluster, "cities", "ul", "Neu-Ulm", 2);
+    let known = running
+        .store(&KNOWN)
+        .at_least(end(&cluster, "cities", None), LONG);
+    assert_eq!(
+        known.get(&"ul".to_owned()).await.unwrap().as_deref(),
+        Some("Neu-Ulm")
+    );
+
+    let foreign = running
+        .store(&LATEST)
+        .at_least(end(&cluster, "cities", None), LONG);
+    assert_eq!(
+        foreign.all().await.unwrap_err().to_string(),
+        "store \"latest\" cannot be awaited to reflect cities: its tasks read prices"
+    );
+    running.stop().await.unwrap();
 }

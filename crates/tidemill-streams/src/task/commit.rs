@@ -92,6 +92,7 @@ impl Task {
         }
         self.ctx.stores.commit(&ids)?;
         self.uncommitted.fill(None);
+        self.reached.committed(self.ctx.stores.holds_commits());
         self.committed_clocks.clone_from(&self.ctx.clocks);
         Ok(())
     }
@@ -102,7 +103,9 @@ impl Task {
     /// # Errors
     /// When the database cannot be written.
     pub fn settle(&mut self) -> Result<(), TaskError> {
-        Ok(self.ctx.stores.settle()?)
+        self.ctx.stores.settle()?;
+        self.reached.settled(self.ctx.stores.holds_commits());
+        Ok(())
     }
 
     /// Forgets everything that is not in the database, as after an aborted transaction.
@@ -112,5 +115,6 @@ impl Task {
         self.ctx.epoch += 1;
         self.ctx.clocks.clone_from(&self.committed_clocks);
         self.uncommitted.fill(None);
+        self.reached.discarded();
     }
 }

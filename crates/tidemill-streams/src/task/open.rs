@@ -140,6 +140,7 @@ impl Task {
             ctx,
             queues: Queues::new(inputs.len()),
             uncommitted: vec![None; inputs.len()],
+            reached: super::position::Reached::default(),
             inputs,
             changelogs,
         })

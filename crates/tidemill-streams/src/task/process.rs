@@ -97,6 +97,7 @@ impl Task {
             if let Some(next) = self.uncommitted.get_mut(topic.position()) {
                 *next = Some(offset + 1);
             }
+            self.reached.took(topic, offset);
             self.take_looped();
             if processed.records.is_multiple_of(256) && self.ctx.stores.dirty_bytes() > dirty_bytes_max {
                 break;
