@@ -1,6 +1,7 @@
 //! The command `tidemill`.
 
 mod broker;
+mod dead_letters;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -24,6 +25,9 @@ enum Command {
     /// Run a broker.
     #[command(subcommand)]
     Broker(broker::Command),
+    /// Look at dead letters, or send them back to where they came from.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
     }
     let done = match cli.command {
         Command::Broker(command) => broker::run(command),
+        Command::DeadLetters(command) => dead_letters::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

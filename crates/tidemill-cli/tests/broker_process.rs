@@ -12,6 +12,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
+use tidemill_client::{Outgoing, Settings, TopicPartition, TopicSpec, Writer, WriterTopic, connect};
+use tidemill_data::{Headers, Timestamp};
 use tidemill_protocol::batch::{BatchBuilder, Batches};
 use tidemill_protocol::compression::Compression;
 use tidemill_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -319,4 +321,120 @@ fn data_directories_are_formatted_dumped_and_verified() {
     assert!(!ok && text.contains("CRC") && text.contains("1 faults"), "{text}");
     let (ok, text) = tidemill(&dump, &[]);
     assert!(!ok && text.contains("CRC") && text.contains("value-1"), "{text}");
+}
+
+/// Writes a letter as a program does that could not read a record.
+fn write_letter(writer: &mut dyn Writer, topic: WriterTopic, exception: &str, key: &str, offset: &str) {
+    let headers = Headers::new()
+        .with("trace", "7")
+        .with("__streams.errors.exception", exception.to_owned())
+        .with("__streams.errors.message", "no\tnumber")
+        .with("__streams.errors.topic", "clicks")
+        .with("__streams.errors.partition", "2")
+        .with("__streams.errors.offset", offset.to_owned());
+    let letter = Outgoing {
+        topic,
+        partition: 0,
+        timestamp: Timestamp::from_millis(1_795_262_400_250),
+        key: Some(key.as_bytes()),
+        value: Some(b"x"),
+        headers: &headers,
+    };
+    writer.send(&[letter]).unwrap();
+}
+
+#[test]
+fn dead_letters_are_listed_and_sent_back_by_exception_and_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let server = process.address.as_str();
+    let settings = Settings::from([("bootstrap.servers".to_owned(), server.to_owned())]);
+    let transport = connect(&settings).unwrap();
+    transport
+        .create(&[TopicSpec::new("dead", 1), TopicSpec::new("clicks", 3)])
+        .unwrap();
+    let mut writer = transport.writer("test").unwrap();
+    let dead = writer.topic("dead").unwrap();
+    for (exception, key, offset) in [
+        ("DecodeError", "a", "40"),
+        ("org.example.Refused", "b\n", "41"),
+        ("DecodeError", "c", "42"),
+    ] {
+        write_letter(&mut *writer, dead, exception, key, offset);
+    }
+    writer.flush().unwrap();
+    let run = |verb: &str, more: &[&str]| {
+        let at = [
+            "dead-letters",
+            verb,
+            "--bootstrap-server",
+            server,
+            "--topic",
+            "dead",
+        ];
+        let (ok, text) = tidemill(&[&at[..], more].concat(), &[("RUST_LOG", "off")]);
+        assert!(ok, "{text}");
+        text
+    };
+    let line = |at: &str, from: &str, exception: &str, key: &str| {
+        format!("dead-0@{at}\tclicks-2@{from}\t2026-11-21T12:00:00.250Z\t{exception}\t{key}\tno\\tnumber\n")
+    };
+    let all = [
+        line("0", "40", "DecodeError", "a"),
+        line("1", "41", "org.example.Refused", "b\\n"),
+        line("2", "42", "DecodeError", "c"),
+    ];
+    assert_eq!(run("list", &[]), all.concat());
+    assert_eq!(run("list", &["--exception", "Refused"]), all[1]);
+    assert_eq!(
+        run("list", &["--limit", "1", "--since", "2026-11-21T12:00:00Z"]),
+        all[0]
+    );
+    assert_eq!(run("list", &["--before", "1795262400250"]), "");
+    assert_eq!(run("list", &["--source-topic", "views"]), "");
+
+    let clicks = [TopicPartition::new("clicks", 2)];
+    let text = run("replay", &["--dry-run", "--source-partition", "2"]);
+    assert_eq!(
+        text,
+        all.concat() + "3 would be written back; nothing was written or deleted\n"
+    );
+    assert_eq!(transport.end_offsets(&clicks).unwrap(), [0]);
+    let text = run("replay", &["--exception", "DecodeError"]);
+    assert!(
+        text.starts_with("2 written back, 1 left\n1 of those written back are still in dead"),
+        "{text}"
+    );
+    assert_eq!(transport.end_offsets(&clicks).unwrap(), [2]);
+    assert_eq!(run("list", &[]), all[1..].concat());
+    assert_eq!(run("replay", &[]), "2 written back, 0 left\n");
+    assert_eq!(run("list", &[]), "");
+}
+
+#[test]
+fn a_dead_letter_topic_or_file_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let list = [
+        "dead-letters",
+        "list",
+        "--bootstrap-server",
+        &process.address,
+        "--topic",
+        "no-such",
+    ];
+    let (ok, text) = tidemill(&list, &[]);
+    assert!(!ok && text.contains("no-such-0 does not exist"), "{text}");
+    let file = dir.path().join("client.properties");
+    let with_file = [&list[..], &["--command-config", file.to_str().unwrap()]].concat();
+    let (ok, text) = tidemill(&with_file, &[]);
+    assert!(!ok && text.contains("client.properties"), "{text}");
+    std::fs::write(&file, "# comment\nlinger.ms\n").unwrap();
+    let (ok, text) = tidemill(&with_file, &[]);
+    assert!(
+        !ok && text.contains("client.properties:2: expected NAME=VALUE"),
+        "{text}"
+    );
+    let (ok, text) = tidemill(&[&list[..], &["--since", "yesterday"]].concat(), &[]);
+    assert!(!ok && text.contains("2026-01-31T12:00:00Z"), "{text}");
 }

@@ -42,11 +42,13 @@ mod embedded;
 
 pub use config::{Config, ConfigError};
 pub use control::Owner;
-pub use dead_letters::{Replayed, replay_dead_letters};
+pub use dead_letters::{
+    Replayed, WhichLetters, list_dead_letters, replay_dead_letters, replay_some_dead_letters,
+};
 pub use error::{QueryError, RunError, StartError};
 pub use failure::{Failure, FailureHandler, Response};
 pub use metrics::{NodeSnapshot, Snapshot, TaskSnapshot, ThreadSnapshot};
-pub use query::StoreQuery;
+pub use query::{Answer, Form, Position, PositionError, Rows, RowsAndPosition, StoreQuery};
 pub use restore::{RestoreListener, RestoreProgress, RestoreStage};
 pub use running::Running;
 pub use start::{Launch, Start};

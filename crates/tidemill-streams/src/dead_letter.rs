@@ -16,6 +16,8 @@ const OFFSET: &str = "__streams.errors.offset";
 /// A record of a dead-letter topic, read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
+    /// The class of what went wrong: `DecodeError`, `ProcessError`, …, or a Java class, as Kafka Streams writes it.
+    pub exception: String,
     /// What went wrong, in words.
     pub message: String,
     /// The topic that the record came from.
@@ -37,12 +39,14 @@ impl DeadLetter {
     /// # use tidemill_streams::{DeadLetter, RawRecord};
     /// let headers = Headers::new()
     ///     .with("trace", "7")
+    ///     .with("__streams.errors.exception", "DecodeError")
     ///     .with("__streams.errors.message", "no number")
     ///     .with("__streams.errors.topic", "in")
     ///     .with("__streams.errors.partition", "3")
     ///     .with("__streams.errors.offset", "42");
     /// let letter = DeadLetter::read(RawRecord { headers, ..RawRecord::default() }).unwrap();
     /// assert_eq!((letter.topic.as_str(), letter.partition, letter.offset), ("in", 3, 42));
+    /// assert_eq!((letter.exception.as_str(), letter.message.as_str()), ("DecodeError", "no number"));
     /// assert_eq!(letter.record.headers, Headers::new().with("trace", "7"));
     /// ```
     #[must_use]
@@ -52,6 +56,7 @@ impl DeadLetter {
             String::from_utf8(header.value.as_ref()?.to_vec()).ok()
         };
         let (topic, message) = (text(TOPIC)?, text(MESSAGE).unwrap_or_default());
+        let exception = text(EXCEPTION).unwrap_or_default();
         let (partition, offset) = (text(PARTITION)?.parse().ok()?, text(OFFSET)?.parse().ok()?);
         let others = record
             .headers
@@ -59,6 +64,7 @@ impl DeadLetter {
             .filter(|header| !header.name.starts_with(PREFIX));
         let headers = others.cloned().collect();
         Some(Self {
+            exception,
             message,
             topic,
             partition,
