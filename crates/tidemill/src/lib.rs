@@ -72,8 +72,10 @@ pub use tidemill_data::{
 pub use tidemill_data::{DAY, HOUR, MINUTE, SECOND};
 pub use tidemill_derive::Data;
 pub use tidemill_runtime::{
-    Config, ConfigError, Failure, Launch, NodeSnapshot, QueryError, Response, RestoreProgress, RestoreStage,
-    RunError, Running, Snapshot, Start, StartError, State, TaskSnapshot, ThreadSnapshot,
+    Answer, Config, ConfigError, Failure, Launch, NodeSnapshot, Position, PositionError, QueryError,
+    Replayed, Response, RestoreProgress, RestoreStage, RunError, Running, Snapshot, Start, StartError, State,
+    StoreQuery, TaskSnapshot, ThreadSnapshot, WhichLetters, list_dead_letters, replay_dead_letters,
+    replay_some_dead_letters,
 };
 pub use tidemill_streams::*;
 
