@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_data::Timestamp;
+
 use crate::{Batch, Outgoing, TopicPartition, TransactionError, TransactionalWriter, WriterTopic};
 
 /// Client settings by Kafka's names (`bootstrap.servers`, `ssl.*`, `sasl.*`, `fetch.min.bytes`, …).
@@ -163,6 +165,8 @@ pub enum Start {
     Latest,
     /// At an offset.
     At(i64),
+    /// At the first record of this time or later; after the last record if there is none yet.
+    Since(Timestamp),
 }
 
 /// Ends a wait of a member's [`Member::poll`] early, from any thread.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidemill_client::Settings;
 use tidemill_streams::Reset;
 
+use crate::iso_duration;
 use crate::settings::{CLIENT_PREFIXES, CLIENT_SETTINGS, ENVIRONMENT_PREFIX, SETTINGS, nearest};
 
 /// How a program runs. Everything has a default; without `bootstrap.servers` a program built with the feature `broker`
@@ -307,7 +308,15 @@ impl Given<'_> {
             "earliest" => Ok(Reset::Earliest),
             "latest" => Ok(Reset::Latest),
             "none" => Ok(Reset::Refuse),
-            _ => Err(self.refuse("`earliest`, `latest` or `none`")),
+            other => other
+                .strip_prefix("by_duration:")
+                .and_then(iso_duration::parse)
+                .map(Reset::Within)
+                .ok_or_else(|| {
+                    self.refuse(
+                        "`earliest`, `latest`, `none` or `by_duration:` and a span such as PT1H or P7D",
+                    )
+                }),
         }
     }
 }
@@ -356,6 +365,19 @@ mod tests {
             r#"setting `processing.guarantee` is "exactly", expected `at_least_once` or `exactly_once_v2`"#
         );
         assert!(refused("replication.factor", "0").contains("a number of replicas"));
+    }
+
+    #[test]
+    fn reading_may_begin_a_span_of_time_ago() {
+        let config = Config::new()
+            .set("auto.offset.reset", "by_duration:PT1H30M")
+            .unwrap();
+        assert_eq!(config.reset, Reset::Within(Duration::from_secs(5_400)));
+        let refused = refused("auto.offset.reset", "by_duration:1h");
+        assert!(
+            refused.contains("`by_duration:` and a span such as PT1H"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod dead_letters;
 mod error;
 mod failure;
 mod globals;
+mod iso_duration;
 mod live_task;
 mod metrics;
 mod plan;

@@ -1,6 +1,6 @@
 //! How a topic is read: which time its records have, and where reading begins.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidemill_data::{Place, Timestamp, Topic, Wire};
 
@@ -13,6 +13,8 @@ pub enum Reset {
     Earliest,
     /// After the last record.
     Latest,
+    /// At the first record that is no older than this when the program begins to read (KIP-1106's `by_duration`).
+    Within(Duration),
     /// Nowhere: the program stops with an error.
     Refuse,
 }
@@ -102,6 +104,19 @@ impl App {
     /// let app = App::new("docs");
     /// app.reset_of(&CLICKS, Reset::Latest);
     /// app.stream(&CLICKS).to(&OUT);
+    /// # app.topology().unwrap();
+    /// ```
+    ///
+    /// What is older than an hour is left out:
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Reset};
+    /// # use tidemill_data::{HOUR, Topic};
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # let app = App::new("docs");
+    /// app.reset_of(&CLICKS, Reset::Within(HOUR));
+    /// # app.stream(&CLICKS).to(&OUT);
     /// # app.topology().unwrap();
     /// ```
     pub fn reset_of<K: 'static, V: 'static>(&self, topic: &Topic<K, V>, reset: Reset) {

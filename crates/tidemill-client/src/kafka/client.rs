@@ -14,8 +14,10 @@ use std::time::Duration;
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
-use super::list;
+use super::list::{self, PartitionList};
 use super::queue::Waker;
+use tidemill_data::Timestamp;
+
 use crate::{Settings, TopicPartition, TransportError};
 
 /// How long a request may take before it is an error. Kafka's `default.api.timeout.ms` is the same.
@@ -129,6 +131,25 @@ impl Client {
             rd::rd_kafka_get_watermark_offsets(self.rk, topic.as_ptr(), of.partition, &mut low, &mut high)
         };
         (code == Code::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+    }
+
+    /// The offset of the first record of this time or later, if there is one.
+    pub(super) fn first_since(
+        &self,
+        of: &TopicPartition,
+        time: Timestamp,
+    ) -> Result<Option<i64>, TransportError> {
+        let list = PartitionList::new(std::iter::once((of, time.millis().max(0))))?;
+        let timeout = REQUEST_TIMEOUT.as_millis() as c_int;
+        // SAFETY: `rk` is live, the list valid for the call, which replaces its time by an offset.
+        let code = unsafe { rd::rd_kafka_offsets_for_times(self.rk, list.ptr(), timeout) };
+        check("look up a time", code)?;
+        let mut found = None;
+        for (offset, code) in list.results() {
+            check("look up a time", code)?;
+            found = Some(offset.next).filter(|offset| *offset >= 0);
+        }
+        Ok(found)
     }
 
     /// The first offset and the one after the last record a reader may see.

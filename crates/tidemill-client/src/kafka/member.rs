@@ -67,10 +67,8 @@ impl Consumer {
                 paused,
             });
         }
-        let list = PartitionList::new(
-            from.iter()
-                .map(|(partition, start)| (partition, raw_offset(*start))),
-        )?;
+        let offsets = raw_offsets(&self.client, from)?;
+        let list = PartitionList::new(from.iter().map(|(partition, _)| partition).zip(offsets))?;
         // SAFETY: the client is a live consumer, the list valid for the call.
         check("assign partitions", unsafe {
             rd::rd_kafka_assign(self.client.ptr(), list.ptr())
@@ -148,14 +146,21 @@ impl Consumer {
     }
 }
 
-fn raw_offset(start: Start) -> i64 {
+/// The offsets to read from, as librdkafka takes them.
+fn raw_offsets(client: &Client, from: &[(TopicPartition, Start)]) -> Result<Vec<i64>, TransportError> {
     const BEGINNING: i64 = -2;
     const END: i64 = -1;
-    match start {
-        Start::Earliest => BEGINNING,
-        Start::Latest => END,
-        Start::At(offset) => offset,
-    }
+    let raw = |(partition, start): &(TopicPartition, Start)| match *start {
+        Start::Earliest => Ok(BEGINNING),
+        Start::Latest => Ok(END),
+        Start::At(offset) => Ok(offset),
+        Start::Since(time) => {
+            // The end comes first: where no record is late enough, those written from now on are read, none left out.
+            let (_, end) = client.watermarks(partition)?;
+            Ok(client.first_since(partition, time)?.unwrap_or(end))
+        }
+    };
+    from.iter().map(raw).collect()
 }
 
 fn event(rebalance: Rebalance) -> Event {

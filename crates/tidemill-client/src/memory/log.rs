@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tidemill_data::Timestamp;
+
 use crate::{Isolation, Record, TopicPartition, TransportError};
 
 /// One transaction of one producer.
@@ -151,6 +153,13 @@ impl Partition {
             Isolation::ReadUncommitted => self.high_watermark(),
             Isolation::ReadCommitted => self.last_stable(),
         }
+    }
+
+    /// The offset of the first record of this time or later.
+    pub(super) fn since(&self, time: Timestamp) -> Option<i64> {
+        let late = |entry: &Entry| matches!(entry, Entry::Record(record, _) if record.timestamp >= time);
+        let before = self.entries.iter().position(late)?;
+        Some(self.start + before as i64)
     }
 
     /// At most `max` records from `offset` on; `None` when the offset is out of range.

@@ -49,6 +49,7 @@ impl Positions {
                 Start::Earliest => log.start(),
                 Start::Latest => log.end(self.isolation),
                 Start::At(offset) => offset,
+                Start::Since(time) => log.since(time).unwrap_or_else(|| log.end(self.isolation)),
             };
             self.next.insert(
                 partition.clone(),

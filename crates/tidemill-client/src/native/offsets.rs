@@ -19,9 +19,42 @@ pub(crate) type Found = (TopicPartition, Result<Option<i64>, TransportError>);
 
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
+/// The answer where no record is of the time or later.
+const NO_SUCH_RECORD: i64 = -1;
 
 /// Asks the broker at `address` about partitions that it leads. A refusal makes the cluster forget the leader.
 pub(crate) async fn list(
+    cluster: &Cluster,
+    pool: &Pool,
+    address: &Address,
+    isolation: Isolation,
+    questions: Vec<Question>,
+) -> Vec<Found> {
+    let (by_time, others): (Vec<_>, Vec<_>) = questions
+        .into_iter()
+        .partition(|(_, start, _)| matches!(start, Start::Since(_)));
+    let mut found = Vec::with_capacity(by_time.len() + others.len());
+    if !others.is_empty() {
+        found.extend(ask(cluster, pool, address, isolation, others).await);
+    }
+    if !by_time.is_empty() {
+        // The ends come first: where no record is late enough, those written from now on are read, none left out.
+        let latest = |(at, _, epoch): &Question| (at.clone(), Start::Latest, *epoch);
+        let ends = by_time.iter().map(latest).collect();
+        let ends = ask(cluster, pool, address, isolation, ends).await;
+        let times = ask(cluster, pool, address, isolation, by_time).await;
+        found.extend(ends.into_iter().zip(times).map(|((at, end), (_, since))| {
+            let offset = since.and_then(|since| match since {
+                Some(NO_SUCH_RECORD) => end,
+                since => Ok(since),
+            });
+            (at, offset)
+        }));
+    }
+    found
+}
+
+async fn ask(
     cluster: &Cluster,
     pool: &Pool,
     address: &Address,
@@ -34,7 +67,7 @@ pub(crate) async fn list(
     for (at, start, epoch) in questions {
         let offset = match (&answer, start) {
             (_, Start::At(offset)) => Ok(Some(offset)),
-            (Ok(response), _) => offset_in(response, &at),
+            (Ok(response), _) => offset_in(response, &at, start),
             (Err(error), _) if error.may_pass() => Ok(None),
             (Err(error), _) => Err(TransportError::Cluster {
                 operation: "list offsets",
@@ -58,6 +91,7 @@ fn request(questions: &[Question], isolation: Isolation) -> ListOffsetsRequest {
             timestamp: match start {
                 Start::Earliest => EARLIEST,
                 Start::Latest | Start::At(_) => LATEST,
+                Start::Since(time) => time.millis().max(0),
             },
         };
         match topics.iter_mut().find(|topic| topic.name == *at.topic) {
@@ -77,7 +111,15 @@ fn request(questions: &[Question], isolation: Isolation) -> ListOffsetsRequest {
     }
 }
 
-fn offset_in(response: &ListOffsetsResponse, at: &TopicPartition) -> Result<Option<i64>, TransportError> {
+fn offset_in(
+    response: &ListOffsetsResponse,
+    at: &TopicPartition,
+    start: Start,
+) -> Result<Option<i64>, TransportError> {
+    let least = match start {
+        Start::Since(_) => NO_SUCH_RECORD,
+        Start::Earliest | Start::Latest | Start::At(_) => 0,
+    };
     let topic = response.topics.iter().find(|topic| topic.name == *at.topic);
     let part = topic.and_then(|topic| {
         topic
@@ -87,7 +129,7 @@ fn offset_in(response: &ListOffsetsResponse, at: &TopicPartition) -> Result<Opti
     });
     match part {
         None => Ok(None),
-        Some(part) if part.error_code == ErrorCode::None && part.offset >= 0 => Ok(Some(part.offset)),
+        Some(part) if part.error_code == ErrorCode::None && part.offset >= least => Ok(Some(part.offset)),
         Some(part) if part.error_code == ErrorCode::None || part.error_code.is_retriable() => Ok(None),
         Some(part) => Err(TransportError::Cluster {
             operation: "list offsets",

@@ -79,7 +79,7 @@ impl Worker {
         for task in &mut tasks {
             resume_clocks(&mut task.live, &partitions, committed);
         }
-        let from = self.starts(&partitions, committed)?;
+        let from = self.starts(&partitions, committed, now)?;
         self.member.accept(&from)?;
         self.announce(tasks.iter().map(|task| task.live.id()));
         self.standing = Standing::Holding(partitions);
@@ -218,6 +218,7 @@ impl Worker {
         &self,
         partitions: &[TopicPartition],
         committed: &[Option<Committed>],
+        now: Timestamp,
     ) -> Result<Vec<(TopicPartition, Start)>, RunError> {
         let Instance { topology, config, .. } = &*self.instance;
         let start = |(partition, committed): (&TopicPartition, &Option<Committed>)| {
@@ -228,6 +229,7 @@ impl Worker {
                 (Some(committed), _) => Start::At(committed.next),
                 (None, Reset::Earliest) => Start::Earliest,
                 (None, Reset::Latest) => Start::Latest,
+                (None, Reset::Within(span)) => Start::Since(now.saturating_sub(span)),
                 (None, Reset::Refuse) => {
                     let (operation, reason) =
                         ("begin to read", format!("nothing is committed for {partition}"));

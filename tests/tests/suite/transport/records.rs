@@ -120,6 +120,40 @@ fn a_reader_begins_where_it_is_told() {
 }
 
 #[test]
+fn a_reader_begins_at_the_first_record_of_a_time() {
+    on_each(|cluster| {
+        cluster.topic("t", 2);
+        let mut writer = cluster.transport.writer("w").unwrap();
+        let (topic, headers) = (writer.topic("t").unwrap(), Headers::default());
+        for time in [1_000, 3_000, 2_000, 5_000] {
+            let value = time.to_string();
+            let record = Outgoing {
+                topic,
+                partition: 0,
+                timestamp: Timestamp::from_millis(time),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &headers,
+            };
+            writer.send(&[record]).unwrap();
+        }
+        writer.flush().unwrap();
+        let since = |ms| Start::Since(Timestamp::from_millis(ms));
+        let read = |ms, count| {
+            let mut reader = cluster.reader(&[(at("t", 0), since(ms)), (at("t", 1), since(ms))]);
+            let events = poll_until(&mut reader, cluster.name, |events| {
+                values(events).len() == count && caught_up(events, &at("t", 0)) == Some(4)
+            });
+            values(&events)
+        };
+        assert_eq!(read(-1, 4), ["1000", "3000", "2000", "5000"], "{}", cluster.name);
+        assert_eq!(read(1_500, 3), ["3000", "2000", "5000"], "{}", cluster.name);
+        assert_eq!(read(5_000, 1), ["5000"], "{}", cluster.name);
+        assert!(read(5_001, 0).is_empty(), "{}", cluster.name);
+    });
+}
+
+#[test]
 fn another_assignment_replaces_the_one_before() {
     on_each(|cluster| {
         cluster.topic("t", 2);

@@ -1,5 +1,6 @@
 //! Inputs: where reading begins, and how long an empty one is waited for.
 
+use tidemill_data::HOUR;
 use tidemill_streams::Reset;
 
 use super::*;
@@ -38,6 +39,25 @@ fn a_topic_may_begin_elsewhere_than_the_others() {
     world.run(&mut [&mut a]);
     assert_eq!(world.totals().into_values().sum::<i64>(), 1);
     append(&world, "other", 2);
+    world.run(&mut [&mut a]);
+    assert_eq!(world.totals().into_values().sum::<i64>(), 2);
+}
+
+#[test]
+fn a_topic_may_begin_a_span_of_time_ago() {
+    let (mut world, state) = (World::new(), dir());
+    world.now = 10_000_000;
+    let app = App::new("app");
+    app.reset_of(&CLICKS, Reset::Within(HOUR));
+    app.stream(&CLICKS)
+        .group_by_key()
+        .count(&COUNTS)
+        .to_stream()
+        .to(&TOTALS);
+    for at in [1_000, 6_399_999, 6_500_000, 9_000_000] {
+        append(&world, "clicks", at);
+    }
+    let mut a = world.join("a", state.path(), &app);
     world.run(&mut [&mut a]);
     assert_eq!(world.totals().into_values().sum::<i64>(), 2);
 }
