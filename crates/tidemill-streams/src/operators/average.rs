@@ -2,7 +2,7 @@
 
 use tidemill_data::{Data, DecodeError, EncodeError, Presence, Windowed};
 
-use crate::{KGroupedStream, KTable, Materialized, TimeWindowedKStream};
+use crate::{KGroupedStream, KTable, Materialized, SessionWindowedKStream, TimeWindowedKStream};
 
 impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// The mean of the numbers that `of` takes from the records of each key: see [`Average::mean`].
@@ -47,6 +47,35 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
         self.aggregate(store, move |key, value, average: &mut Average| {
             average.add(of(key, value));
         })
+    }
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
+    /// The mean of the numbers that `of` takes from the records of each key in each session: see [`Average::mean`].
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session, Average};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<Windowed<String>, Average> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let sessions = app.stream(&AMOUNTS).group_by_key().window(Session::gap(30 * MINUTE));
+    /// let table = sessions.avg(&STORE, |_, amount| amount as f64);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn avg<F: Fn(&K, V) -> f64 + Send + Sync + 'static>(
+        self,
+        store: impl Into<Materialized<Windowed<K>, Average>>,
+        of: F,
+    ) -> KTable<Windowed<K>, Average> {
+        self.aggregate(
+            store,
+            move |key, value, average: &mut Average| average.add(of(key, value)),
+            |a, b| Average {
+                sum: a.sum + b.sum,
+                count: a.count + b.count,
+            },
+        )
     }
 }
 

@@ -441,7 +441,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> Placed<K, A> for Togeth
                     old,
                     late,
                 };
-                let merge = move |a, b| merge(a, b);
+                let merge = move |a, b| Ok(merge(a, b));
                 aggregation.attach(self.stream, (node, self.nulls), first, work_in, merge)
             }
         }

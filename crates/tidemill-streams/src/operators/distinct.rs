@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tidemill_data::{Data, DecodeError, EncodeError, Presence, Windowed};
 
 use super::sequence::{push_item, take_items};
-use crate::{KGroupedStream, KTable, Materialized, TimeWindowedKStream};
+use crate::{KGroupedStream, KTable, Materialized, SessionWindowedKStream, TimeWindowedKStream};
 
 impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// The different values that `of` takes from the records of each key: see [`Distinct::len`]. They are kept together in
@@ -52,6 +52,38 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
         self.aggregate(store, move |key, value, distinct: &mut Distinct<T>| {
             distinct.0.insert(of(key, value));
         })
+    }
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
+    /// The different values that `of` takes from the records of each key in each session: see [`Distinct::len`]. They are kept
+    /// together in one row, so there are best few of them.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session, Distinct};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<Windowed<String>, Distinct<i64>> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let sessions = app.stream(&AMOUNTS).group_by_key().window(Session::gap(30 * MINUTE));
+    /// let table = sessions.distinct(&STORE, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn distinct<T: Ord + 'static>(
+        self,
+        store: impl Into<Materialized<Windowed<K>, Distinct<T>>>,
+        of: impl Fn(&K, V) -> T + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, Distinct<T>> {
+        self.aggregate(
+            store,
+            move |key, value, distinct: &mut Distinct<T>| {
+                distinct.0.insert(of(key, value));
+            },
+            |mut a, b| {
+                a.0.extend(b.0);
+                a
+            },
+        )
     }
 }
 

@@ -53,7 +53,7 @@ where
     A: 'static,
     I: Fn() -> Option<A> + Send + Sync,
     F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
-    M: Fn(Option<A>, Option<A>) -> Option<A> + Send + Sync,
+    M: Fn(Option<A>, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
         let aggregate = &*self.0;
@@ -73,7 +73,7 @@ where
     A: 'static,
     I: Fn() -> Option<A> + Send + Sync,
     F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
-    M: Fn(Option<A>, Option<A>) -> Option<A> + Send + Sync,
+    M: Fn(Option<A>, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     fn take_in(&self, ctx: &mut Context, bytes: &[u8], record: Record<K, V>) -> Flow {
         if record.timestamp.millis() < 0 {
@@ -130,7 +130,7 @@ where
         let (mut start_ms, mut end_ms) = (at_ms, at_ms);
         for session in &sessions {
             let value = self.store.format.decode(&session.value)?;
-            let Some(merged) = ctx.call(self.node, || (self.merge)(row, Some(value)))? else {
+            let Some(merged) = ctx.try_call(self.node, || (self.merge)(row, Some(value)))? else {
                 return Ok(None);
             };
             row = merged;
@@ -249,7 +249,7 @@ where
     A: 'static,
     I: Fn() -> Option<A> + Send + Sync,
     F: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
-    M: Fn(Option<A>, Option<A>) -> Option<A> + Send + Sync,
+    M: Fn(Option<A>, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     fn start(&self, ctx: &mut Context) {
         self.closer.start(ctx);

@@ -104,7 +104,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
             store.into(),
             || Some(0),
             |_, _, count| Ok(Some(count.unwrap_or(0) + 1)),
-            |a, b| Some(a.unwrap_or(0) + b.unwrap_or(0)),
+            |a, b| Ok(Some(a.unwrap_or(0) + b.unwrap_or(0))),
         )
     }
 
@@ -124,6 +124,26 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
         store: impl Into<Materialized<Windowed<K>, V>>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, V> {
+        self.try_reduce(store, move |row, value| Ok(combine(row, value)))
+    }
+
+    /// As [`reduce`](Self::reduce), with a closure that may fail: the sessions stay as they were.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const SUMS: StoreName<Windowed<String>, i64> = StoreName::new("sums");
+    /// # let app = App::new("docs");
+    /// let sessions = app.stream(&IN).group_by_key().window(Session::gap(MINUTE));
+    /// sessions.try_reduce(&SUMS, |sum, amount| sum.checked_add(amount).ok_or_else(|| "the sum is too large".into()));
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_reduce(
+        self,
+        store: impl Into<Materialized<Windowed<K>, V>>,
+        combine: impl Fn(V, V) -> Result<V, BoxError> + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, V> {
         let combine = Arc::new(combine);
         let merge = Arc::clone(&combine);
         self.aggregated(
@@ -132,13 +152,13 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
             || None,
             move |_, value, row| {
                 Ok(Some(match row {
-                    Some(row) => combine(row, value),
+                    Some(row) => combine(row, value)?,
                     None => value,
                 }))
             },
             move |a, b| match (a, b) {
-                (Some(a), Some(b)) => Some(merge(a, b)),
-                (a, b) => a.or(b),
+                (Some(a), Some(b)) => merge(a, b).map(Some),
+                (a, b) => Ok(a.or(b)),
             },
         )
     }
@@ -200,8 +220,8 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
                 Ok(Some(row))
             },
             move |a, b| match (a, b) {
-                (Some(a), Some(b)) => Some(merge(a, b)),
-                (a, b) => a.or(b),
+                (Some(a), Some(b)) => Ok(Some(merge(a, b))),
+                (a, b) => Ok(a.or(b)),
             },
         )
     }
@@ -227,6 +247,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
         merge: impl Fn(Option<A>, Option<A>) -> Option<A> + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
         let work_in = move |key: &K, value, row| Ok(work_in(key, value, row));
+        let merge = move |a, b| Ok(merge(a, b));
         self.aggregated(AGGREGATE, store.into(), first, work_in, merge)
     }
 
@@ -236,7 +257,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
         materialized: Materialized<Windowed<K>, A>,
         first: impl Fn() -> Option<A> + Send + Sync + 'static,
         work_in: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
-        merge: impl Fn(Option<A>, Option<A>) -> Option<A> + Send + Sync + 'static,
+        merge: impl Fn(Option<A>, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
         let builder = self.grouped.stream.builder.clone();
         let (key, value) = (self.grouped.key.clone(), self.grouped.value.clone());
@@ -289,8 +310,8 @@ impl<K: Clone + 'static, V: Data + Clone> SessionWindowedKStream<K, Option<V>> {
                 None => Ok(value),
             },
             move |a, b| match a {
-                Some(a) => merge(a, b),
-                None => b,
+                Some(a) => Ok(merge(a, b)),
+                None => Ok(b),
             },
         )
     }
@@ -329,7 +350,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SessionAggregation<K, V
         (node, value): (NodeId, Wire<V>),
         first: impl Fn() -> Option<A> + Send + Sync + 'static,
         work_in: impl Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
-        merge: impl Fn(Option<A>, Option<A>) -> Option<A> + Send + Sync + 'static,
+        merge: impl Fn(Option<A>, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync + 'static,
     ) -> Arc<Outlet<Windowed<K>, Change<A>>> {
         let builder = stream.builder.clone();
         let out = Outlet::new();

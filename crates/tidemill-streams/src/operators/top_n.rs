@@ -3,7 +3,7 @@
 use tidemill_data::{Data, DecodeError, EncodeError, Presence, Windowed};
 
 use super::sequence::{push_item, take_items};
-use crate::{KGroupedStream, KTable, Materialized, TimeWindowedKStream};
+use crate::{KGroupedStream, KTable, Materialized, SessionWindowedKStream, TimeWindowedKStream};
 
 impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// The `n` greatest of what `of` takes from the records of each key, the greatest first. Equal ones keep the order
@@ -52,6 +52,37 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
         self.aggregate(store, move |key, value, top: &mut Top<T>| {
             top.put(of(key, value), n);
         })
+    }
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
+    /// The `n` greatest of what `of` takes from the records of each key in each session, the greatest first. Equal ones keep
+    /// the order in which they came. They are kept together in one row, so `n` is best small.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Session, Top};
+    /// # use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<Windowed<String>, Top<i64>> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// let sessions = app.stream(&AMOUNTS).group_by_key().window(Session::gap(30 * MINUTE));
+    /// let table = sessions.top_n(&STORE, 10, |_, amount| amount);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn top_n<T: Ord + 'static>(
+        self,
+        store: impl Into<Materialized<Windowed<K>, Top<T>>>,
+        n: usize,
+        of: impl Fn(&K, V) -> T + Send + Sync + 'static,
+    ) -> KTable<Windowed<K>, Top<T>> {
+        self.aggregate(
+            store,
+            move |key, value, top: &mut Top<T>| top.put(of(key, value), n),
+            move |mut a, b| {
+                b.0.into_iter().for_each(|item| a.put(item, n));
+                a
+            },
+        )
     }
 }
 

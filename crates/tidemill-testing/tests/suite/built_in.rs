@@ -1,7 +1,9 @@
 //! The aggregations and filters that everybody writes.
 
 use tidemill_data::{Data, MINUTE, SECOND, StoreName, Topic, Windowed};
-use tidemill_streams::{App, Average, Distinct, KGroupedStream, KTable, Top, Tumbling};
+use tidemill_streams::{
+    App, Average, Distinct, KGroupedStream, KTable, Policy, Session, SessionWindowedKStream, Top, Tumbling,
+};
 use tidemill_testing::{TestDriver, ms};
 
 const IN: Topic<String, i64> = Topic::new("in");
@@ -153,4 +155,74 @@ fn what_came_before_is_left_out_for_a_while() {
         .map(|record| (record.value, record.timestamp.millis()))
         .collect();
     assert_eq!(found, [(1, 0), (2, 9_999), (1, 10_000), (2, 19_999)]);
+}
+
+/// What a session has after numbers at 0, 10, 30 and 40 s, of which the next, at 20 s, makes one of two.
+fn check_session<A: Data + Clone + PartialEq + std::fmt::Debug>(
+    aggregate: impl FnOnce(
+        SessionWindowedKStream<String, i64>,
+        &StoreName<Windowed<String>, A>,
+    ) -> KTable<Windowed<String>, A>,
+) -> A {
+    let store = StoreName::<Windowed<String>, A>::new("store");
+    let app = App::new("app");
+    let sessions = app
+        .stream(&IN)
+        .group_by_key()
+        .window(Session::gap(15 * SECOND).grace(MINUTE));
+    aggregate(sessions, &store);
+    let mut t = TestDriver::new(&app);
+    for (at, number) in [(0, 4), (10_000, 1), (30_000, 7), (40_000, 1), (20_000, 2)] {
+        t.pipe(&IN, "k", number, ms(at));
+    }
+    // What is read back has gone through its bytes.
+    t.restart_without_state();
+    let mut rows = t.windows(&store);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let (session, row) = rows.remove(0);
+    assert_eq!((session.start_ms, session.end_ms), (0, 40_000));
+    row.value
+}
+
+#[test]
+fn sessions_that_become_one_keep_what_both_had() {
+    assert_eq!(check_session(|s, store| s.sum(store, |_, n| n)), 15);
+    assert_eq!(check_session(|s, store| s.min(store, |_, n| n)), 1);
+    assert_eq!(check_session(|s, store| s.max(store, |_, n| n)), 7);
+    let mean = check_session(|s, store| s.avg(store, |_, n| n as f64));
+    assert_eq!((mean.mean(), mean.count()), (Some(3.0), 5));
+    let top = check_session(|s, store| s.top_n(store, 3, |_, n| n));
+    assert_eq!(top.items(), [7, 4, 2]);
+    let distinct: Vec<i64> = check_session(|s, store| s.distinct(store, |_, n| n))
+        .iter()
+        .copied()
+        .collect();
+    assert_eq!(distinct, [1, 2, 4, 7]);
+    assert_eq!(
+        check_session(|s, store| s.try_reduce(store, |a, b| Ok(a * b))),
+        56
+    );
+}
+
+#[test]
+fn a_session_stays_as_it_was_when_combining_or_merging_fails() {
+    const STORE: StoreName<Windowed<String>, i64> = StoreName::new("store");
+    let app = App::new("app");
+    app.on_error(Policy::Skip);
+    let sessions = app
+        .stream(&IN)
+        .group_by_key()
+        .window(Session::gap(15 * SECOND).grace(MINUTE));
+    sessions.try_reduce(&STORE, |a, b| a.checked_add(b).ok_or_else(|| "too large".into()));
+    let mut t = TestDriver::new(&app);
+    // The second cannot be added; the fourth would make one session of two that cannot be added up.
+    for (at, number) in [(0, i64::MAX), (1_000, 1), (20_000, 2), (10_000, -5)] {
+        t.pipe(&IN, "k", number, ms(at));
+    }
+    let rows: Vec<_> = t
+        .windows(&STORE)
+        .into_iter()
+        .map(|(at, row)| (at.start_ms, at.end_ms, row.value))
+        .collect();
+    assert_eq!(rows, [(0, 0, i64::MAX), (20_000, 20_000, 2)]);
 }
