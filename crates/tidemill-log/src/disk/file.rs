@@ -25,8 +25,16 @@ struct SystemFile {
 
 #[derive(Debug)]
 struct Flock {
-    // Held for its drop: closing the file releases the lock.
-    _file: File,
+    file: File,
+}
+
+// Closing the file is not enough: a process that this one is about to start holds a copy of it until its program begins,
+// and the lock with it.
+impl Drop for Flock {
+    fn drop(&mut self) {
+        // There is nobody to tell; the close that follows releases the lock all the same, if later.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl FileLock for Flock {}
@@ -111,7 +119,7 @@ impl Disk for FileDisk {
         let file = options.open(path).map_err(|e| DiskError::new("open", path, e))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| DiskError::new("lock", path, e))?;
-        Ok(Box::new(Flock { _file: file }))
+        Ok(Box::new(Flock { file }))
     }
 }
 
