@@ -10,6 +10,7 @@ mod interop;
 mod lint;
 mod setup;
 mod test;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask demo  [-- ARGS]     the article pipeline on real input, ending with recommendations
 cargo xtask test  [-- ARGS]     every test, the book's code and the documentation's examples
+cargo xtask watch PROGRAM [ARGS]   runs a test program, and kills it when it hangs
 cargo xtask lint                formatting, clippy with warnings as errors, house rules
 cargo xtask ci                  test, then lint
 cargo xtask bench broker|streams [-- ARGS]   figures beside Apache Kafka and Kafka Streams
@@ -29,8 +31,12 @@ cargo xtask codegen [--check]   the protocol's Rust from its schemas";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match run(&words) {
-        Ok(()) => ExitCode::SUCCESS,
+    let result = match words.split_first() {
+        Some((name, rest)) if name == "watch" => watch::run(rest),
+        _ => run(&words).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
