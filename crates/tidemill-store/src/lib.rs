@@ -44,6 +44,7 @@ mod segments;
 mod session;
 mod slot;
 mod space;
+mod stored_headers;
 mod stores;
 mod timestamped;
 mod versioned;

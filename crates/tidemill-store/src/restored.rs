@@ -1,12 +1,16 @@
 //! Rows made from changelog records, on their way to the database.
 
-use crate::{ChangelogRecord, Family, WriteOp};
+use tidemill_data::Headers;
+
+use crate::{ChangelogRecord, Family, WriteOp, stored_headers};
 
 /// Rows in one buffer, in the order of their records.
 pub(crate) struct RestoredRows {
     bytes: Vec<u8>,
     // Length of the key, and of the value unless the row is a deletion.
     lengths: Vec<(usize, Option<usize>)>,
+    // What stands behind the next row's value.
+    headers: Vec<u8>,
 }
 
 impl RestoredRows {
@@ -19,6 +23,15 @@ impl RestoredRows {
         Self {
             bytes: Vec::with_capacity(bytes),
             lengths: Vec::with_capacity(records.len()),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Says what headers the next row has, in a store that keeps them.
+    pub(crate) fn keep_headers(&mut self, keeps: bool, headers: &Headers) {
+        self.headers.clear();
+        if keeps {
+            stored_headers::push(headers, &mut self.headers);
         }
     }
 
@@ -30,8 +43,9 @@ impl RestoredRows {
             self.bytes.extend_from_slice(tail);
             head.len() + tail.len()
         };
-        let lengths = (append(key), value.map(append));
-        self.lengths.push(lengths);
+        let key_len = append(key);
+        let value_len = value.map(|parts| append(parts) + append([&self.headers, &[]]));
+        self.lengths.push((key_len, value_len));
     }
 
     /// In the order of keys, rows of one key in the order of their records.

@@ -2,7 +2,13 @@
 
 use std::cmp::Ordering;
 
-use crate::{Cursor, Direction, StoreError, overlay::OverlayCursor};
+use tidemill_data::Headers;
+
+use crate::{
+    Cursor, Direction, StoreError,
+    overlay::OverlayCursor,
+    stored_headers::{self, NO_HEADERS},
+};
 
 /// A place in a scan over a store: what is committed, with what was written since on top.
 ///
@@ -29,6 +35,7 @@ pub struct Rows<'a> {
     base: Box<dyn Cursor + 'a>,
     overlay: OverlayCursor<'a>,
     direction: Direction,
+    keeps_headers: bool,
     at: Side,
 }
 
@@ -44,11 +51,13 @@ impl<'a> Rows<'a> {
         base: Box<dyn Cursor + 'a>,
         overlay: OverlayCursor<'a>,
         direction: Direction,
+        keeps_headers: bool,
     ) -> Result<Self, StoreError> {
         let mut rows = Self {
             base,
             overlay,
             direction,
+            keeps_headers,
             at: Side::End,
         };
         rows.settle()?;
@@ -58,6 +67,28 @@ impl<'a> Rows<'a> {
     /// The key and value at this place; `None` at the end.
     #[must_use]
     pub fn entry(&self) -> Option<(&[u8], &[u8])> {
+        let (key, row) = self.row()?;
+        if !self.keeps_headers {
+            return Some((key, row));
+        }
+        // A row without its headers has no value either: whoever takes it apart says so.
+        let value = stored_headers::split(row).map_or(&[][..], |(value, _)| value);
+        Some((key, value))
+    }
+
+    /// The headers of the row at this place, where they are kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn headers(&self) -> Result<Headers, StoreError> {
+        let Some((_, row)) = self.row().filter(|_| self.keeps_headers) else {
+            return Ok(Headers::new());
+        };
+        let (_, headers) = stored_headers::split(row).ok_or(NO_HEADERS)?;
+        stored_headers::decode(headers)
+    }
+
+    fn row(&self) -> Option<(&[u8], &[u8])> {
         match self.at {
             Side::Base => self.base.entry(),
             Side::Overlay => self.overlay.at().and_then(|(key, value)| Some((key, value?))),

@@ -10,6 +10,8 @@
 //! After the segment stand the bytes of the changelog's key. Times are not negative: records from before 1970 are
 //! dropped as expired.
 
+use tidemill_data::Headers;
+
 use crate::{Direction, KeyRange, Rows, StoreError, space::Space};
 
 pub(crate) const SEGMENT_BYTES: usize = 8;
@@ -164,6 +166,10 @@ impl<'a> SegmentedRows<'a> {
     pub(crate) fn entry(&self) -> Option<(SegmentKey<'_>, &[u8])> {
         let (row_key, value) = self.rows.as_ref()?.entry()?;
         Some((split(row_key, self.wanted.suffix_bytes)?, value))
+    }
+
+    pub(crate) fn headers(&self) -> Result<Headers, StoreError> {
+        self.rows.as_ref().map_or(Ok(Headers::new()), Rows::headers)
     }
 
     pub(crate) fn advance(&mut self) -> Result<(), StoreError> {

@@ -55,12 +55,23 @@ impl SessionStore {
 
     /// Sets the value of a key's session.
     pub fn put(&mut self, key: &[u8], start_ms: i64, end_ms: i64, value: &[u8], timestamp: Timestamp) -> Put {
+        self.put_with_headers(key, (start_ms, end_ms), value, timestamp, &Headers::new())
+    }
+
+    /// As [`put`](Self::put), with headers for the changelog record, and for the row where the store keeps them.
+    pub fn put_with_headers(
+        &mut self,
+        key: &[u8],
+        (start_ms, end_ms): (i64, i64),
+        value: &[u8],
+        timestamp: Timestamp,
+        headers: &Headers,
+    ) -> Put {
         if self.observe(end_ms) == Put::Expired {
             return Put::Expired;
         }
         self.set_row_key(key, start_ms, end_ms);
-        self.space
-            .put(&self.row_key, [value, &[]], timestamp, &Headers::new());
+        self.space.put(&self.row_key, [value, &[]], timestamp, headers);
         Put::Kept
     }
 
@@ -94,6 +105,15 @@ impl SessionStore {
         }
         self.set_row_key(key, start_ms, end_ms);
         self.space.get(&self.row_key)
+    }
+
+    /// The headers of a key's session, where the store keeps them.
+    ///
+    /// # Errors
+    /// When the database cannot be read or holds a row without headers.
+    pub fn headers(&mut self, key: &[u8], start_ms: i64, end_ms: i64) -> Result<Headers, StoreError> {
+        self.set_row_key(key, start_ms, end_ms);
+        self.space.headers(&self.row_key)
     }
 
     /// A key's sessions that end at `earliest_end_ms` or later and start at `latest_start_ms` or earlier, in order of
@@ -211,6 +231,14 @@ impl SessionRows<'_> {
             end_ms: row.time_ms,
             value,
         })
+    }
+
+    /// The headers of the session at this place, where the store keeps them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn headers(&self) -> Result<Headers, StoreError> {
+        self.rows.headers()
     }
 
     /// Goes to the next session; at the end it stays there.

@@ -36,7 +36,7 @@ impl Slot {
     ) -> Result<Self, StoreError> {
         let layer = Layer::open(base, spec, options)?;
         let metadata = Metadata {
-            layout: layer.layout(),
+            layout: layer.layout(spec.keeps_headers),
             stream_time_ms: i64::MIN,
             sequence: 0,
             position: None,
@@ -160,6 +160,7 @@ impl Slot {
         record: &ChangelogRecord<'_>,
         rows: &mut RestoredRows,
     ) -> Result<(), StoreError> {
+        rows.keep_headers(self.space().keeps_headers(), record.headers);
         match &mut self.layer {
             Layer::KeyValue(_) => rows.push([&[], record.key], record.value.map(|value| [&[][..], value])),
             Layer::Timestamped(_) => {
@@ -172,7 +173,7 @@ impl Slot {
             Layer::Window(store) => store.restored(record, rows)?,
             Layer::Session(store) => store.restored(record, rows)?,
             Layer::Versioned(store) => {
-                let _ = store.apply(record.key, record.value, record.timestamp)?;
+                let _ = store.apply(record.key, record.value, record.timestamp, record.headers)?;
             }
         }
         Ok(())
@@ -195,7 +196,7 @@ impl Slot {
 
 impl Layer {
     fn open(base: &Arc<dyn ByteStore>, spec: &StoreSpec, options: &StoreOptions) -> Result<Self, StoreError> {
-        let space = |prefixes| Space::open(Arc::clone(base), &spec.name, prefixes, options.cache_bytes_max);
+        let space = |prefixes| Space::open(base, spec, prefixes, options.cache_bytes_max);
         Ok(match spec.kind {
             StoreKind::KeyValue => Self::KeyValue(KeyValueStore {
                 space: space(Prefixes::default())?,
@@ -244,7 +245,8 @@ impl Layer {
         }
     }
 
-    fn layout(&self) -> Layout {
+    fn layout(&self, keeps_headers: bool) -> Layout {
+        const WITH_HEADERS: u8 = 0x80;
         let kind = match self {
             Self::KeyValue(_) => 1,
             Self::Timestamped(_) => 2,
@@ -257,7 +259,7 @@ impl Layer {
             Self::Versioned(_) => 7,
         };
         Layout {
-            kind,
+            kind: if keeps_headers { kind | WITH_HEADERS } else { kind },
             segment_ms: self.segments().map_or(0, Segments::segment_ms),
         }
     }

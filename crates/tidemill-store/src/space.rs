@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tidemill_data::{Headers, Timestamp};
 
 use crate::{
-    ApproximateSize, ByteStore, ChangelogRecord, Direction, Family, KeyRange, Rows, StoreError, WriteOp,
+    ApproximateSize, ByteStore, ChangelogRecord, Direction, Family, KeyRange, Rows, StoreError, StoreSpec,
+    WriteOp,
     overlay::Overlay,
+    stored_headers::{self, NO_HEADERS},
 };
 
 /// How much of a row's key and value is ours, and does not go to the changelog.
@@ -22,6 +24,9 @@ pub(crate) struct Space {
     family: Family,
     overlay: Overlay,
     prefixes: Prefixes,
+    // Whether each value has its headers behind it, as `stored_headers` says.
+    keeps_headers: bool,
+    with_headers: Vec<u8>,
     // What the database gave for a key that the cache had no room for.
     value: Vec<u8>,
     // Rows below the floor have expired: they are not seen, and the next write to the database deletes them.
@@ -33,20 +38,23 @@ pub(crate) struct Space {
 
 impl Space {
     pub(crate) fn open(
-        base: Arc<dyn ByteStore>,
-        name: &str,
+        base: &Arc<dyn ByteStore>,
+        spec: &StoreSpec,
         prefixes: Prefixes,
         cache_bytes_max: usize,
     ) -> Result<Self, StoreError> {
+        let name = &spec.name;
         let family = base.family(name).ok_or_else(|| StoreError::NoFamily {
             name: name.to_owned(),
         })?;
         Ok(Self {
             name: name.to_owned(),
-            base,
+            base: Arc::clone(base),
             family,
             overlay: Overlay::new(cache_bytes_max),
             prefixes,
+            keeps_headers: spec.keeps_headers,
+            with_headers: Vec::new(),
             value: Vec::new(),
             floor: Vec::new(),
             floor_committed: Vec::new(),
@@ -62,7 +70,34 @@ impl Space {
         self.family
     }
 
+    pub(crate) fn keeps_headers(&self) -> bool {
+        self.keeps_headers
+    }
+
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        let keeps_headers = self.keeps_headers;
+        match self.get_row(key)? {
+            Some(row) if keeps_headers => {
+                let (value, _) = stored_headers::split(row).ok_or(NO_HEADERS)?;
+                Ok(Some(value))
+            }
+            row => Ok(row),
+        }
+    }
+
+    /// The headers of a row, where they are kept; none of a row that is not there.
+    pub(crate) fn headers(&mut self, key: &[u8]) -> Result<Headers, StoreError> {
+        if !self.keeps_headers {
+            return Ok(Headers::new());
+        }
+        let Some(row) = self.get_row(key)? else {
+            return Ok(Headers::new());
+        };
+        let (_, headers) = stored_headers::split(row).ok_or(NO_HEADERS)?;
+        stored_headers::decode(headers)
+    }
+
+    fn get_row(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         if key < self.floor.as_slice() {
             return Ok(None);
         }
@@ -93,7 +128,16 @@ impl Space {
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: [&[u8]; 2], timestamp: Timestamp, headers: &Headers) {
-        self.overlay.write(key, Some(value), timestamp, headers);
+        if !self.keeps_headers {
+            self.overlay.write(key, Some(value), timestamp, headers);
+            return;
+        }
+        let [head, tail] = value;
+        self.with_headers.clear();
+        self.with_headers.extend_from_slice(tail);
+        stored_headers::push(headers, &mut self.with_headers);
+        let value = Some([head, &self.with_headers]);
+        self.overlay.write(key, value, timestamp, headers);
     }
 
     pub(crate) fn delete(&mut self, key: &[u8], timestamp: Timestamp, headers: &Headers) {
@@ -120,7 +164,12 @@ impl Space {
             to: range.to,
         };
         let base = self.base.scan(self.family, range, direction)?;
-        Rows::merge(base, self.overlay.scan(range, direction), direction)
+        Rows::merge(
+            base,
+            self.overlay.scan(range, direction),
+            direction,
+            self.keeps_headers,
+        )
     }
 
     /// Lets all rows below `floor` expire.
@@ -153,7 +202,11 @@ impl Space {
                 .key
                 .get(self.prefixes.key..)
                 .expect("the store wrote the prefix of this key");
-            let value = row.value.map(|value| {
+            let value = row.value.map(|row| match stored_headers::split(row) {
+                Some((value, _)) if self.keeps_headers => value,
+                _ => row,
+            });
+            let value = value.map(|value| {
                 value
                     .get(self.prefixes.value..)
                     .expect("the store wrote the prefix of this value")

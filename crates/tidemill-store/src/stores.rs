@@ -61,6 +61,8 @@ pub struct StoreSpec {
     pub name: String,
     /// What it is for.
     pub kind: StoreKind,
+    /// Whether it keeps the headers of what is put, beside the value; without, they only go to the changelog.
+    pub keeps_headers: bool,
 }
 
 impl StoreSpec {
@@ -69,6 +71,7 @@ impl StoreSpec {
         Self {
             name: name.into(),
             kind,
+            keeps_headers: false,
         }
     }
 }
@@ -427,3 +430,6 @@ impl StateStores {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod headers_tests;

@@ -38,6 +38,14 @@ impl TimestampedStore {
         })
     }
 
+    /// The headers of a key's row, where the store keeps them.
+    ///
+    /// # Errors
+    /// When the database cannot be read or holds a row without headers.
+    pub fn headers(&mut self, key: &[u8]) -> Result<Headers, StoreError> {
+        self.space.headers(key)
+    }
+
     /// Reads keys that will be asked for soon, all at once.
     ///
     /// # Errors
@@ -51,7 +59,7 @@ impl TimestampedStore {
         self.put_with_headers(key, value, timestamp, &Headers::new());
     }
 
-    /// As [`put`](Self::put), with headers for the changelog record.
+    /// As [`put`](Self::put), with headers for the changelog record, and for the row where the store keeps them.
     pub fn put_with_headers(&mut self, key: &[u8], value: &[u8], timestamp: Timestamp, headers: &Headers) {
         self.space.put(
             key,

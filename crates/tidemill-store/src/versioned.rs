@@ -69,6 +69,7 @@ struct Logged {
     key: Vec<u8>,
     value: Option<Vec<u8>>,
     timestamp: Timestamp,
+    headers: Headers,
 }
 
 /// A version before the latest, or a deletion.
@@ -78,6 +79,23 @@ struct Past {
     from: i64,
     to: i64,
     value: Option<Vec<u8>>,
+    headers: Headers,
+}
+
+impl Past {
+    fn put(&self) -> Put<'_> {
+        Put {
+            value: self.value.as_deref(),
+            headers: &self.headers,
+        }
+    }
+}
+
+/// What a version is to have.
+#[derive(Clone, Copy)]
+struct Put<'a> {
+    value: Option<&'a [u8]>,
+    headers: &'a Headers,
 }
 
 impl VersionedStore {
@@ -104,12 +122,27 @@ impl VersionedStore {
         value: Option<&[u8]>,
         timestamp: Timestamp,
     ) -> Result<VersionPut, StoreError> {
-        let put = self.apply(key, value, timestamp)?;
+        self.put_with_headers(key, value, timestamp, &Headers::new())
+    }
+
+    /// As [`put`](Self::put), with headers for the changelog record, and for the version where the store keeps them.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_with_headers(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: Timestamp,
+        headers: &Headers,
+    ) -> Result<VersionPut, StoreError> {
+        let put = self.apply(key, value, timestamp, headers)?;
         if put != VersionPut::Expired {
             self.log.push(Logged {
                 key: key.to_vec(),
                 value: value.map(<[u8]>::to_vec),
                 timestamp,
+                headers: headers.clone(),
             });
         }
         Ok(put)
@@ -121,7 +154,9 @@ impl VersionedStore {
         key: &[u8],
         value: Option<&[u8]>,
         timestamp: Timestamp,
+        headers: &Headers,
     ) -> Result<VersionPut, StoreError> {
+        let new = Put { value, headers };
         let at = timestamp.millis();
         self.segments.observe(at);
         self.raise_floor();
@@ -132,7 +167,7 @@ impl VersionedStore {
             Some(from) if from <= at => {}
             Some(next) => {
                 let past = self.past(key, at)?;
-                return Ok(self.insert_past(key, value, at, next, &past));
+                return Ok(self.insert_past(key, new, at, next, &past));
             }
             // If the key was deleted, the deletion lies in the segment of its own time, which may be an earlier one.
             None => {
@@ -140,20 +175,21 @@ impl VersionedStore {
                 let deleted = past.iter().find(|version| version.to == FOREVER);
                 match deleted {
                     Some(later) if at < later.from => {
-                        return Ok(self.insert_past(key, value, at, later.from, &past));
+                        return Ok(self.insert_past(key, new, at, later.from, &past));
                     }
                     Some(deleted) => self.supersede_deletion(key, at, deleted),
                     None => {}
                 }
             }
         }
-        self.replace_latest(key, value, at)?;
+        self.replace_latest(key, new, at)?;
         Ok(VersionPut::Latest)
     }
 
     /// Moves the latest value, if there is one, into the past, and sets what is the latest from `at` on.
-    fn replace_latest(&mut self, key: &[u8], value: Option<&[u8]>, at: i64) -> Result<(), StoreError> {
+    fn replace_latest(&mut self, key: &[u8], new: Put<'_>, at: i64) -> Result<(), StoreError> {
         let latest_key = latest_key(key);
+        let headers = self.space.headers(&latest_key)?;
         let old = match self.space.get(&latest_key)? {
             Some(row) => {
                 let (value, from) = timestamped::split(row).ok_or(NO_VERSION)?;
@@ -164,19 +200,23 @@ impl VersionedStore {
         let replaces_same_time = old.as_ref().is_some_and(|(_, from)| *from == at);
         // A version of the same time is replaced and leaves no past.
         if let Some((old, from)) = old.filter(|(_, from)| *from < at) {
-            self.put_past(key, Some(&old), from, at);
+            let old = Put {
+                value: Some(&old),
+                headers: &headers,
+            };
+            self.put_past(key, old, from, at);
         }
         let stamp = at.to_be_bytes();
-        match value {
+        match new.value {
             Some(value) => self
                 .space
-                .put(&latest_key, [&stamp, value], Timestamp::MIN, &Headers::new()),
+                .put(&latest_key, [&stamp, value], Timestamp::MIN, new.headers),
             None => {
                 self.space.delete(&latest_key, Timestamp::MIN, &Headers::new());
                 if replaces_same_time {
-                    self.delete_in_place(key, at)?;
+                    self.delete_in_place(key, new, at)?;
                 } else {
-                    self.put_past(key, None, at, FOREVER);
+                    self.put_past(key, new, at, FOREVER);
                 }
             }
         }
@@ -187,14 +227,14 @@ impl VersionedStore {
     ///
     /// As in Kafka Streams, which knows such a deletion only from the value that it ends: without one it is forgotten. The
     /// deletion before it is the latest again, and a version that comes late, of a time after that, may become the latest.
-    fn delete_in_place(&mut self, key: &[u8], at: i64) -> Result<(), StoreError> {
+    fn delete_in_place(&mut self, key: &[u8], deletion: Put<'_>, at: i64) -> Result<(), StoreError> {
         let past = self.past(key, at)?;
         match past.iter().find(|version| version.to == at) {
-            Some(before) if before.value.is_some() => self.put_past(key, None, at, FOREVER),
+            Some(before) if before.value.is_some() => self.put_past(key, deletion, at, FOREVER),
             Some(deleted) => {
                 self.space
                     .delete(&deleted.row_key, Timestamp::MIN, &Headers::new());
-                self.put_past(key, None, deleted.from, FOREVER);
+                self.put_past(key, deleted.put(), deleted.from, FOREVER);
             }
             None => {}
         }
@@ -206,19 +246,12 @@ impl VersionedStore {
         self.space
             .delete(&deleted.row_key, Timestamp::MIN, &Headers::new());
         if deleted.from < at {
-            self.put_past(key, None, deleted.from, at);
+            self.put_past(key, deleted.put(), deleted.from, at);
         }
     }
 
     /// Puts a version that is not the latest: `next` is when the latest takes over.
-    fn insert_past(
-        &mut self,
-        key: &[u8],
-        value: Option<&[u8]>,
-        at: i64,
-        next: i64,
-        past: &[Past],
-    ) -> VersionPut {
+    fn insert_past(&mut self, key: &[u8], new: Put<'_>, at: i64, next: i64, past: &[Past]) -> VersionPut {
         let mut to = next;
         match past.iter().find(|version| version.from <= at && at < version.to) {
             Some(around) => {
@@ -226,7 +259,7 @@ impl VersionedStore {
                 self.space
                     .delete(&around.row_key, Timestamp::MIN, &Headers::new());
                 if around.from < at {
-                    self.put_past(key, around.value.as_deref(), around.from, at);
+                    self.put_past(key, around.put(), around.from, at);
                 }
             }
             None => {
@@ -234,13 +267,14 @@ impl VersionedStore {
                 to = later.min().map_or(to, |from| from.min(to));
             }
         }
-        self.put_past(key, value, at, to);
+        self.put_past(key, new, at, to);
         VersionPut::Superseded {
             valid_to: Timestamp::from_millis(to),
         }
     }
 
-    fn put_past(&mut self, key: &[u8], value: Option<&[u8]>, from: i64, to: i64) {
+    fn put_past(&mut self, key: &[u8], version: Put<'_>, from: i64, to: i64) {
+        let Put { value, headers } = version;
         let segment = self.segments.segment(if to == FOREVER { from } else { to });
         let mut row_key = history_key(segment, key);
         row_key.extend_from_slice(&from.to_be_bytes());
@@ -250,7 +284,7 @@ impl VersionedStore {
             &row_key,
             [&head, value.unwrap_or_default()],
             Timestamp::MIN,
-            &Headers::new(),
+            headers,
         );
     }
 
@@ -276,6 +310,7 @@ impl VersionedStore {
                         from,
                         to,
                         value,
+                        headers: rows.headers()?,
                     });
                 }
                 rows.advance()?;
@@ -313,6 +348,31 @@ impl VersionedStore {
             valid_from,
             valid_to: None,
         }))
+    }
+
+    /// The headers of a key's latest value, where the store keeps them.
+    ///
+    /// # Errors
+    /// When the database cannot be read or holds a row without headers.
+    pub fn headers(&mut self, key: &[u8]) -> Result<Headers, StoreError> {
+        self.space.headers(&latest_key(key))
+    }
+
+    /// The headers of the value that [`get_as_of`](Self::get_as_of) gives, where the store keeps them.
+    ///
+    /// # Errors
+    /// As [`get_as_of`](Self::get_as_of).
+    pub fn headers_as_of(&mut self, key: &[u8], at: Timestamp) -> Result<Headers, StoreError> {
+        let version = self.get_as_of(key, at)?;
+        match version.map(|version| (version.valid_from, version.valid_to)) {
+            None => Ok(Headers::new()),
+            Some((_, None)) => self.headers(key),
+            Some((from, Some(to))) => {
+                let mut row_key = history_key(self.segments.segment(to.millis()), key);
+                row_key.extend_from_slice(&from.millis().to_be_bytes());
+                self.space.headers(&row_key)
+            }
+        }
     }
 
     /// The value that a key had at a time. Before the history goes back, only a latest value that old is found.
@@ -405,17 +465,22 @@ impl VersionedStore {
 
     pub(crate) fn changelog(&self, emit: &mut dyn FnMut(ChangelogRecord<'_>)) {
         for put in &self.log {
-            emit(ChangelogRecord::new(
-                &put.key,
-                put.value.as_deref(),
-                put.timestamp,
-            ));
+            emit(ChangelogRecord {
+                key: &put.key,
+                value: put.value.as_deref(),
+                timestamp: put.timestamp,
+                headers: &put.headers,
+            });
         }
     }
 
     pub(crate) fn log_bytes(&self) -> usize {
-        let bytes =
-            |put: &Logged| put.key.len() + put.value.as_ref().map_or(0, Vec::len) + size_of::<Logged>();
+        let bytes = |put: &Logged| {
+            put.key.len()
+                + put.value.as_ref().map_or(0, Vec::len)
+                + put.headers.byte_len()
+                + size_of::<Logged>()
+        };
         self.log.iter().map(bytes).sum()
     }
 

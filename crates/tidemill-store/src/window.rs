@@ -92,6 +92,18 @@ impl WindowStore {
 
     /// Sets the value of a key in the window that starts at `start_ms`, or adds it where duplicates are kept.
     pub fn put(&mut self, key: &[u8], start_ms: i64, value: &[u8], timestamp: Timestamp) -> Put {
+        self.put_with_headers(key, start_ms, value, timestamp, &Headers::new())
+    }
+
+    /// As [`put`](Self::put), with headers for the changelog record, and for the row where the store keeps them.
+    pub fn put_with_headers(
+        &mut self,
+        key: &[u8],
+        start_ms: i64,
+        value: &[u8],
+        timestamp: Timestamp,
+        headers: &Headers,
+    ) -> Put {
         if self.observe(start_ms) == Put::Expired {
             return Put::Expired;
         }
@@ -107,8 +119,7 @@ impl WindowStore {
         } else {
             &[]
         };
-        self.space
-            .put(&self.row_key, [prefix, value], timestamp, &Headers::new());
+        self.space.put(&self.row_key, [prefix, value], timestamp, headers);
         Put::Kept
     }
 
@@ -155,6 +166,16 @@ impl WindowStore {
             return Ok(None);
         };
         split_value(self.values, start_ms, row).map(Some).ok_or(UNSTAMPED)
+    }
+
+    /// The headers of a key's row in the window that starts at `start_ms`, where the store keeps them; where it keeps
+    /// duplicates too, see [`WindowRows::headers`].
+    ///
+    /// # Errors
+    /// When the database cannot be read or holds a row without headers.
+    pub fn headers(&mut self, key: &[u8], start_ms: i64) -> Result<Headers, StoreError> {
+        self.set_row_key(key, start_ms, 0);
+        self.space.headers(&self.row_key)
     }
 
     /// The values of a key in windows that start from `from_ms` to `to_ms`, both inclusive, in order of start.
@@ -290,6 +311,14 @@ impl WindowRows<'_> {
             value,
             timestamp,
         })
+    }
+
+    /// The headers of the row at this place, where the store keeps them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn headers(&self) -> Result<Headers, StoreError> {
+        self.rows.headers()
     }
 
     /// Goes to the next value; at the end it stays there.
