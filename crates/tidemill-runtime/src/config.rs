@@ -48,6 +48,8 @@ pub struct Config {
     /// `group.instance.id`; each thread adds its number.
     pub(crate) group_instance_id: Option<String>,
     pub(crate) reset: Reset,
+    /// `headers.preserve`: as [`tidemill_streams::App::preserve_headers`].
+    pub(crate) preserve_headers: bool,
     /// Whether a program may start that leaves state of the one before it behind.
     pub(crate) accept_changes: bool,
     /// What the transport gets.
@@ -105,6 +107,7 @@ impl Default for Config {
             purge_interval: Duration::from_secs(30),
             group_instance_id: None,
             reset: Reset::Earliest,
+            preserve_headers: false,
             accept_changes: false,
             client: Settings::new(),
         }
@@ -197,6 +200,7 @@ impl Config {
             "topology.changes" => self.accept_changes = given.changes()?,
             "group.instance.id" => self.group_instance_id = Some(text.clone()),
             "auto.offset.reset" => self.reset = given.reset()?,
+            "headers.preserve" => self.preserve_headers = given.switch()?,
             _ => self.set_client(&given)?,
         }
         Ok(self)
@@ -284,6 +288,10 @@ impl Given<'_> {
             "exactly_once_v2" => Ok(true),
             _ => Err(self.refuse("`at_least_once` or `exactly_once_v2`")),
         }
+    }
+
+    fn switch(&self) -> Result<bool, ConfigError> {
+        self.text.parse().map_err(|_| self.refuse("`true` or `false`"))
     }
 
     /// A host and a port.

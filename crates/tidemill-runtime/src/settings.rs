@@ -13,6 +13,7 @@ pub(crate) const SETTINGS: &[&str] = &[
     "commit.interval.ms",
     "delete.retention.ms",
     "group.instance.id",
+    "headers.preserve",
     "input.buffer.max.bytes",
     "max.task.idle.ms",
     "num.stream.threads",

@@ -100,6 +100,9 @@ impl Launch {
             self.app
                 .resolve(&blocking(move || Ok(transport.topics()?)).await?);
         }
+        if self.config.preserve_headers {
+            self.app.preserve_headers();
+        }
         let topology = self.app.topology()?;
         for lint in topology.lints() {
             tracing::debug!("{lint}");

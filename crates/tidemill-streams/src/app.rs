@@ -76,6 +76,38 @@ impl App {
         self.builder.lock().forgetting = Forgetting::AsKafkaStreams;
     }
 
+    /// Keeps headers wherever records are kept, as `headers.preserve=true` does for a program that is started: in tables,
+    /// windows, sessions, joins, and in what processors put with headers. So a trace goes on through all of them.
+    ///
+    /// Without it a result has the headers of the record that led to it, and nothing of the rows that record met, as in
+    /// Kafka Streams. With it
+    /// - a join's result has the headers of the record that led to it, then those of the row or record it met, except
+    ///   where a name is there already;
+    /// - a row of a table or an aggregation has the headers of the record that changed it last;
+    /// - what a join of streams gives for a record that met none, and what `emit_on_close` gives for a window, has the
+    ///   headers of that record and of that window's row, not of the record whose time let them go;
+    /// - the rows of sessions have headers at all.
+    ///
+    /// Headers stand beside the values in the database and are headers in the changelog, whose keys and values stay the
+    /// same. A store that begins or ceases to keep them is restored from its changelog once.
+    ///
+    /// ```
+    /// # use tidemill_data::{Headers, Topic};
+    /// # use tidemill_streams::{App, Record};
+    /// const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// const NAMES: Topic<String, String> = Topic::new("names");
+    /// const NAMED: Topic<String, String> = Topic::new("named");
+    ///
+    /// let app = App::new("docs");
+    /// app.preserve_headers();
+    /// let names = app.table(&NAMES);
+    /// app.stream(&CLICKS).join_table(&names, |_, click, name| format!("{name}: {click}")).to(&NAMED);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn preserve_headers(&self) {
+        self.builder.lock().preserves_headers = true;
+    }
+
     /// The topology composed so far. No operator can be added after this.
     ///
     /// # Errors

@@ -119,6 +119,21 @@ impl Context {
         self.clocks.set_waiting(clock, from);
     }
 
+    /// Whether headers are kept beside what is stored.
+    pub(crate) fn preserves_headers(&self) -> bool {
+        self.topology.preserves_headers
+    }
+
+    /// Of a record's headers what is stored with it: none, unless the app preserves headers.
+    pub(crate) fn stored<'a>(&self, headers: &'a Headers) -> &'a Headers {
+        const NONE: &Headers = &Headers::new();
+        if self.topology.preserves_headers {
+            headers
+        } else {
+            NONE
+        }
+    }
+
     /// Counts a record that reached a node.
     #[inline]
     pub(crate) fn reach(&mut self, node: NodeId) {

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     failure::{Halt, Step, TaskError, guard},
     graph::{GlobalCheck, GlobalDecl, NodeId, NodeKind},
+    table::LookedUp,
 };
 
 /// A table that every instance keeps whole, whatever partitions its tasks have: see [`App::global_table`].
@@ -124,7 +125,7 @@ pub(crate) struct GlobalRows<K, V> {
 
 impl<K: 'static, V: 'static> GlobalRows<K, V> {
     /// The row of a key; `None` also for a null key, and when the policy dealt with a failure.
-    pub(crate) fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt> {
+    pub(crate) fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<V>>, Halt> {
         let none = Headers::new();
         let mut bytes = std::mem::take(&mut ctx.key);
         bytes.clear();
@@ -138,8 +139,9 @@ impl<K: 'static, V: 'static> GlobalRows<K, V> {
         found
     }
 
-    fn find(&self, ctx: &mut Context, key: &[u8]) -> Result<Option<Stamped<V>>, Halt> {
+    fn find(&self, ctx: &mut Context, key: &[u8]) -> Result<Option<LookedUp<V>>, Halt> {
         let globals = ctx.globals.as_mut().ok_or(TaskError::NoGlobals)?;
+        let headers = globals.timestamped(self.place).headers(key)?;
         let Some((value, timestamp)) = globals.timestamped(self.place).get(key)? else {
             return Ok(None);
         };
@@ -150,7 +152,7 @@ impl<K: 'static, V: 'static> GlobalRows<K, V> {
             store: self.store.clone(),
             error,
         })?;
-        Ok(Some(Stamped::new(value, timestamp)))
+        Ok(Some(LookedUp::new(Stamped::new(value, timestamp), headers)))
     }
 }
 

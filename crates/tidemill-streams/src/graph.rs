@@ -99,6 +99,8 @@ pub(crate) struct StoreDecl {
     pub(crate) global_topic: Option<TopicIndex>,
     // How one reads the keys of a store of windows or sessions.
     pub(crate) windows: Option<WindowKeys>,
+    // Whether its rows have headers beside them in an app that preserves them; false where the rows hold them already.
+    pub(crate) headers_beside: bool,
 }
 
 /// A table that every instance keeps whole.
@@ -177,6 +179,7 @@ pub(crate) struct Graph {
     /// The least advance of the wall clock between two emissions of what waited for its window to close.
     pub(crate) emit_interval_ms: i64,
     pub(crate) forgetting: Forgetting,
+    pub(crate) preserves_headers: bool,
     pub(crate) problems: Vec<String>,
     pub(crate) built: bool,
     names_given: usize,
@@ -203,6 +206,7 @@ impl Graph {
             wants_null_keys: Vec::new(),
             emit_interval_ms: 0,
             forgetting: Forgetting::default(),
+            preserves_headers: false,
             problems: Vec::new(),
             built: false,
             names_given: 0,

@@ -120,6 +120,7 @@ impl<K, V> Materialized<K, V> {
             changelog: self.changelog,
             global_topic: None,
             windows: None,
+            headers_beside: true,
         })
     }
 }

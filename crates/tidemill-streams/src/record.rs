@@ -1,7 +1,7 @@
 //! What flows through operators.
 
 use bytes::Bytes;
-use tidemill_data::{Headers, Timestamp};
+use tidemill_data::{Header, Headers, Timestamp};
 
 /// One record on its way through the operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,19 @@ impl RawRecord {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         size_of::<Self>() + length(&self.key) + length(&self.value) + self.headers.byte_len()
     }
+}
+
+/// The headers of a result: those of the record that led to it, then those of what it met under other names.
+pub(crate) fn with_headers_of(mut own: Headers, met: &Headers) -> Headers {
+    if own.is_empty() {
+        return met.clone();
+    }
+    let others = met.iter().filter(|header| own.last(&header.name).is_none());
+    let others: Vec<Header> = others.cloned().collect();
+    for header in others {
+        own.push(header.name, header.value);
+    }
+    own
 }
 
 /// A change of a table's row.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Stamped, Timestamp, Wire};
+use tidemill_data::{Headers, Stamped, Timestamp, Wire};
 
 use crate::{
     Change,
@@ -59,9 +59,27 @@ pub(crate) struct Lookup<K, V> {
     pub(crate) stores: Vec<StoreIndex>,
 }
 
+/// A row that was looked up.
+pub(crate) struct LookedUp<V> {
+    pub(crate) value: V,
+    pub(crate) timestamp: Timestamp,
+    /// Its headers, where the app preserves them.
+    pub(crate) headers: Headers,
+}
+
+impl<V> LookedUp<V> {
+    pub(crate) fn new(row: Stamped<V>, headers: Headers) -> Self {
+        Self {
+            value: row.value,
+            timestamp: row.timestamp,
+            headers,
+        }
+    }
+}
+
 /// Reads one row.
 pub(crate) trait Getter<K, V>: Send + Sync {
-    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt>;
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<V>>, Halt>;
 
     /// The row as it was at a time, where versions are kept; else as it is.
     fn get_as_of(
@@ -70,7 +88,7 @@ pub(crate) trait Getter<K, V>: Send + Sync {
         node: NodeId,
         key: &K,
         _at: Timestamp,
-    ) -> Result<Option<Stamped<V>>, Halt> {
+    ) -> Result<Option<LookedUp<V>>, Halt> {
         self.get(ctx, node, key)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     failure::Halt,
     graph::{Graph, NodeId, StoreIndex},
     row_format::{EncodedValue, RowFormat},
-    table::Getter,
+    table::{Getter, LookedUp},
 };
 
 /// What became of a row that was written.
@@ -116,6 +116,19 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         Ok(Some(Stamped::new(value, version.valid_from)))
     }
 
+    /// The headers of a row as it is, or as it was at a time, where the app preserves them.
+    fn headers(&self, ctx: &mut Context, key: &[u8], at: Option<Timestamp>) -> Result<Headers, Halt> {
+        if !ctx.preserves_headers() {
+            return Ok(Headers::new());
+        }
+        let id = ctx.store_id(self.index);
+        Ok(match at {
+            Some(at) if self.versioned => ctx.stores.versioned(id).headers_as_of(key, at)?,
+            None if self.versioned => ctx.stores.versioned(id).headers(key)?,
+            _ => ctx.stores.timestamped(id).headers(key)?,
+        })
+    }
+
     /// Writes a row, or removes it when the value is or encodes to null.
     pub(crate) fn put(
         &self,
@@ -123,15 +136,15 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         node: NodeId,
         key: &[u8],
         value: Option<&V>,
-        timestamp: Timestamp,
+        (timestamp, headers): (Timestamp, &Headers),
     ) -> Result<Written, Halt> {
         match self.format.encode_value(ctx, node, value)? {
             EncodedValue::Row(bytes) => {
-                let written = self.put_bytes(ctx, key, Some(&bytes), timestamp);
+                let written = self.put_bytes(ctx, key, Some(&bytes), (timestamp, headers));
                 ctx.value = bytes;
                 written
             }
-            EncodedValue::Null => self.put_bytes(ctx, key, None, timestamp),
+            EncodedValue::Null => self.put_bytes(ctx, key, None, (timestamp, headers)),
             EncodedValue::Failed => Ok(Written::Nothing),
         }
     }
@@ -141,12 +154,17 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         ctx: &mut Context,
         key: &[u8],
         value: Option<&[u8]>,
-        timestamp: Timestamp,
+        (timestamp, headers): (Timestamp, &Headers),
     ) -> Result<Written, Halt> {
+        let headers = ctx.stored(headers);
         let id = ctx.store_id(self.index);
         let mut standing = Standing::Latest;
         if self.versioned {
-            standing = match ctx.stores.versioned(id).put(key, value, timestamp)? {
+            standing = match ctx
+                .stores
+                .versioned(id)
+                .put_with_headers(key, value, timestamp, headers)?
+            {
                 VersionPut::Latest => Standing::Latest,
                 VersionPut::Superseded { .. } => Standing::Superseded,
                 VersionPut::Expired => {
@@ -155,7 +173,9 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
                 }
             };
         } else if let Some(value) = value {
-            ctx.stores.timestamped(id).put(key, value, timestamp);
+            ctx.stores
+                .timestamped(id)
+                .put_with_headers(key, value, timestamp, headers);
         } else {
             ctx.stores.timestamped(id).delete(key, timestamp);
         }
@@ -167,13 +187,14 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
 }
 
 impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
-    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt> {
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<V>>, Halt> {
         let Some(bytes) = self.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
         };
         let row = Self::get(self, ctx, &bytes);
+        let headers = self.headers(ctx, &bytes, None);
         ctx.key = bytes;
-        row
+        row?.map(|row| Ok(LookedUp::new(row, headers?))).transpose()
     }
 
     fn get_as_of(
@@ -182,12 +203,13 @@ impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
         node: NodeId,
         key: &K,
         at: Timestamp,
-    ) -> Result<Option<Stamped<V>>, Halt> {
+    ) -> Result<Option<LookedUp<V>>, Halt> {
         let Some(bytes) = self.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
         };
         let row = self.get_at(ctx, &bytes, at);
+        let headers = self.headers(ctx, &bytes, Some(at));
         ctx.key = bytes;
-        row
+        row?.map(|row| Ok(LookedUp::new(row, headers?))).transpose()
     }
 }

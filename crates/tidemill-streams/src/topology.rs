@@ -161,6 +161,7 @@ pub struct Topology {
     // By node: whether records without a key may matter further on.
     keeps_null_keys: Vec<bool>,
     pub(crate) emit_interval_ms: i64,
+    pub(crate) preserves_headers: bool,
 }
 
 impl Topology {
@@ -183,7 +184,7 @@ impl Topology {
             nodes,
             topics: graph.topics.clone(),
             cluster_names,
-            stores: graph.stores.clone(),
+            stores: stores(graph),
             subtopologies: Vec::new(),
             entries: crate::physical::entries(graph),
             slots: graph.slots.clone(),
@@ -194,6 +195,7 @@ impl Topology {
             copartitioned: Vec::new(),
             keeps_null_keys: crate::physical::keeps_null_keys(graph),
             emit_interval_ms: graph.emit_interval_ms,
+            preserves_headers: graph.preserves_headers,
         };
         topology.copartitioned = graph
             .copartitioned
@@ -364,6 +366,14 @@ impl Topology {
             .and_then(|node| node.policy.as_ref())
             .unwrap_or(&self.policy)
     }
+}
+
+fn stores(graph: &Graph) -> Vec<StoreDecl> {
+    let mut stores = graph.stores.clone();
+    for store in &mut stores {
+        store.spec.keeps_headers = graph.preserves_headers && store.headers_beside;
+    }
+    stores
 }
 
 fn cluster_name(app: &str, topic: &TopicDecl) -> String {

@@ -12,7 +12,7 @@ use crate::{
     graph::{Graph, NodeId, StoreIndex},
     grouped::Wanted,
     row_format::{EncodedValue, RowFormat},
-    table::{Getter, Lookup, Rows},
+    table::{Getter, LookedUp, Lookup, Rows},
     table_store::{Standing, Written},
 };
 
@@ -125,12 +125,13 @@ impl<K: 'static, A: 'static> WindowRows<K, A> {
         node: NodeId,
         (key, start_ms): (&[u8], i64),
         value: Option<&A>,
-        timestamp: Timestamp,
+        (timestamp, headers): (Timestamp, &Headers),
     ) -> Result<Written, Halt> {
-        let id = self.id(ctx);
+        let (id, headers) = (self.id(ctx), ctx.stored(headers));
         let (written, put) = match self.format.encode_value(ctx, node, value)? {
             EncodedValue::Row(bytes) => {
-                let put = ctx.stores.window(id).put(key, start_ms, &bytes, timestamp);
+                let windows = ctx.stores.window(id);
+                let put = windows.put_with_headers(key, start_ms, &bytes, timestamp, headers);
                 ctx.value = bytes;
                 (Written::Row(Standing::Latest), put)
             }
@@ -145,13 +146,20 @@ impl<K: 'static, A: 'static> WindowRows<K, A> {
     }
 
     /// Writes a row that is there as bytes.
-    pub(crate) fn put_raw(&self, ctx: &mut Context, key: &[u8], row: &RawRow) {
-        let id = self.id(ctx);
-        let put = ctx
-            .stores
-            .window(id)
-            .put(key, row.start_ms, &row.value, row.timestamp);
+    pub(crate) fn put_raw(&self, ctx: &mut Context, key: &[u8], row: &RawRow, headers: &Headers) {
+        let (id, headers) = (self.id(ctx), ctx.stored(headers));
+        let windows = ctx.stores.window(id);
+        let put = windows.put_with_headers(key, row.start_ms, &row.value, row.timestamp, headers);
         count_expired(ctx, put);
+    }
+
+    /// The headers of a row, where the app preserves them.
+    pub(crate) fn headers(&self, ctx: &mut Context, key: &[u8], start_ms: i64) -> Result<Headers, Halt> {
+        if !ctx.preserves_headers() {
+            return Ok(Headers::new());
+        }
+        let id = self.id(ctx);
+        Ok(ctx.stores.window(id).headers(key, start_ms)?)
     }
 
     /// The format of the table's keys: Kafka's time form.
@@ -168,13 +176,15 @@ fn count_expired(ctx: &mut Context, put: Put) {
 }
 
 impl<K: 'static, A: 'static> Getter<Windowed<K>, A> for WindowRows<K, A> {
-    fn get(&self, ctx: &mut Context, node: NodeId, key: &Windowed<K>) -> Result<Option<Stamped<A>>, Halt> {
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &Windowed<K>) -> Result<Option<LookedUp<A>>, Halt> {
         let Some(bytes) = self.format.encode_key(ctx, node, &key.key, &Headers::new())? else {
             return Ok(None);
         };
         let row = self.get(ctx, &bytes, key.start_ms, false);
+        let headers = self.headers(ctx, &bytes, key.start_ms);
         ctx.key = bytes;
-        Ok(row?.map(|(value, _, timestamp)| Stamped::new(value, timestamp)))
+        row?.map(|(value, _, timestamp)| Ok(LookedUp::new(Stamped::new(value, timestamp), headers?)))
+            .transpose()
     }
 }
 
@@ -258,6 +268,20 @@ impl<K: 'static, A: 'static> SessionRows<K, A> {
         value.map(|value| self.format.decode(value)).transpose()
     }
 
+    /// The headers of a session, where the app preserves them.
+    pub(crate) fn headers(
+        &self,
+        ctx: &mut Context,
+        key: &[u8],
+        (start_ms, end_ms): (i64, i64),
+    ) -> Result<Headers, Halt> {
+        if !ctx.preserves_headers() {
+            return Ok(Headers::new());
+        }
+        let id = self.id(ctx);
+        Ok(ctx.stores.session(id).headers(key, start_ms, end_ms)?)
+    }
+
     pub(crate) fn remove(
         &self,
         ctx: &mut Context,
@@ -277,15 +301,13 @@ impl<K: 'static, A: 'static> SessionRows<K, A> {
         node: NodeId,
         (key, start_ms, end_ms): (&[u8], i64, i64),
         value: Option<&A>,
-        timestamp: Timestamp,
+        (timestamp, headers): (Timestamp, &Headers),
     ) -> Result<Written, Halt> {
-        let id = self.id(ctx);
+        let (id, headers) = (self.id(ctx), ctx.stored(headers));
         match self.format.encode_value(ctx, node, value)? {
             EncodedValue::Row(bytes) => {
-                let put = ctx
-                    .stores
-                    .session(id)
-                    .put(key, start_ms, end_ms, &bytes, timestamp);
+                let sessions = ctx.stores.session(id);
+                let put = sessions.put_with_headers(key, (start_ms, end_ms), &bytes, timestamp, headers);
                 ctx.value = bytes;
                 count_expired(ctx, put);
                 Ok(Written::Row(Standing::Latest))
@@ -305,13 +327,16 @@ impl<K: 'static, A: 'static> SessionRows<K, A> {
 }
 
 impl<K: 'static, A: 'static> Getter<Windowed<K>, A> for SessionRows<K, A> {
-    fn get(&self, ctx: &mut Context, node: NodeId, key: &Windowed<K>) -> Result<Option<Stamped<A>>, Halt> {
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &Windowed<K>) -> Result<Option<LookedUp<A>>, Halt> {
         let Some(bytes) = self.format.encode_key(ctx, node, &key.key, &Headers::new())? else {
             return Ok(None);
         };
         let row = self.session(ctx, &bytes, key.start_ms, key.end_ms);
+        let headers = self.headers(ctx, &bytes, (key.start_ms, key.end_ms));
         ctx.key = bytes;
-        Ok(row?.map(|value| Stamped::new(value, Timestamp::from_millis(key.end_ms))))
+        let at = Timestamp::from_millis(key.end_ms);
+        row?.map(|value| Ok(LookedUp::new(Stamped::new(value, at), headers?)))
+            .transpose()
     }
 }
 

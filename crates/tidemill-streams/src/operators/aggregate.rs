@@ -340,7 +340,7 @@ where
         let Some(new) = worked_in else { return Ok(None) };
         let written = self
             .store
-            .put(ctx, self.node, key_bytes, new.as_ref(), timestamp)?;
+            .put(ctx, self.node, key_bytes, new.as_ref(), (timestamp, &headers))?;
         let change = written.change(new, old);
         Ok(change.map(|value| Record {
             key,

@@ -544,5 +544,6 @@ fn subscription_store(graph: &mut Graph, name: &str, named: bool) -> StoreIndex 
         changelog: true,
         global_topic: None,
         windows: None,
+        headers_beside: true,
     })
 }

@@ -10,6 +10,7 @@ use crate::{
     edge::{Edge, Flow, Outlet},
     global_table::GlobalRows,
     graph::NodeId,
+    record::with_headers_of,
 };
 
 impl<K: 'static, V: Data> KStream<K, V> {
@@ -184,7 +185,12 @@ where
             ctx.drop_record();
             return Ok(());
         }
-        let row = self.rows.get(ctx, self.node, &wanted)?.map(|row| row.value);
+        let row = self.rows.get(ctx, self.node, &wanted)?;
+        let headers = match &row {
+            Some(row) => with_headers_of(headers, &row.headers),
+            None => headers,
+        };
+        let row = row.map(|row| row.value);
         let joined = ctx.try_call(self.node, || (self.join)(&key, value, row))?;
         match joined.flatten() {
             Some(value) => self.out.send(

@@ -365,6 +365,7 @@ fn store(graph: &mut Graph, window: &JoinWindow, made: &str, suffix: &str, kind:
         changelog: window.changelog,
         global_topic: None,
         windows: None,
+        headers_beside: true,
     });
     Kept {
         index,

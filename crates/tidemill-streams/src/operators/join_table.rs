@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     edge::{Edge, Flow, Outlet},
     graph::{NodeId, NodeKind},
+    record::with_headers_of,
     table::Getter,
 };
 
@@ -210,6 +211,10 @@ where
             timestamp,
             headers,
         } = record;
+        let headers = match &row {
+            Some(row) => with_headers_of(headers, &row.headers),
+            None => headers,
+        };
         let row = row.map(|row| row.value);
         match ctx
             .try_call(self.node, || (self.join)(&key, value, row))?

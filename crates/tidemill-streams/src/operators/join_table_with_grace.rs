@@ -205,6 +205,7 @@ impl Buffer {
             changelog: true,
             global_topic: None,
             windows: None,
+            headers_beside: false,
         });
         graph.connect(node, &[store]);
         Self {

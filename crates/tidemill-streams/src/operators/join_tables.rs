@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{BoxError, Stamped, StoreName};
+use tidemill_data::{BoxError, StoreName};
 use tidemill_store::StoreKind;
 
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
     failure::Halt,
     graph::{NodeId, NodeKind},
     grouped::Wanted,
-    table::{Getter, Lookup, Rows},
+    record::with_headers_of,
+    table::{Getter, LookedUp, Lookup, Rows},
     table_store::TableStore,
 };
 
@@ -518,6 +519,10 @@ impl<K: 'static, T: Clone + 'static, W: 'static, F> Side<K, T, W, F> {
         let timestamp = other
             .as_ref()
             .map_or(timestamp, |other| timestamp.max(other.timestamp));
+        let headers = match &other {
+            Some(other) => with_headers_of(headers, &other.headers),
+            None => headers,
+        };
         let other = other.map(|other| other.value);
         let old = if self.old.is_set() {
             row(ctx, &key, change.old, other.clone())?
@@ -608,7 +613,7 @@ impl<K: 'static, V: 'static, T: 'static, W: 'static, F> Getter<K, W> for JoinedG
 where
     F: Fn(&K, Option<V>, Option<T>) -> Result<Option<W>, BoxError> + Send + Sync,
 {
-    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<W>>, Halt> {
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<W>>, Halt> {
         let left = self.left.get(ctx, node, key)?;
         let right = self.right.get(ctx, node, key)?;
         let times = (
@@ -618,8 +623,17 @@ where
         let Some(timestamp) = times.0.max(times.1) else {
             return Ok(None);
         };
+        let headers = match (&left, &right) {
+            (Some(left), Some(right)) => with_headers_of(left.headers.clone(), &right.headers),
+            (Some(row), None) => row.headers.clone(),
+            (_, right) => right.as_ref().map(|row| row.headers.clone()).unwrap_or_default(),
+        };
         let (left, right) = (left.map(|row| row.value), right.map(|row| row.value));
         let row = self.joiner.row(ctx, self.node, key, left, right)?.flatten();
-        Ok(row.map(|row| Stamped::new(row, timestamp)))
+        Ok(row.map(|value| LookedUp {
+            value,
+            timestamp,
+            headers,
+        }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{BoxError, Stamped, Timestamp};
+use tidemill_data::{BoxError, Timestamp};
 use tidemill_store::StoreKind;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     failure::Halt,
     graph::{NodeId, NodeKind},
     grouped::Wanted,
-    table::{Getter, Lookup, Rows},
+    table::{Getter, LookedUp, Lookup, Rows},
     table_store::TableStore,
 };
 
@@ -151,7 +151,8 @@ pub(super) fn write_through<K: 'static, V: 'static>(
         let Some(bytes) = store.key_bytes(ctx, node, &record)? else {
             return Ok(());
         };
-        let written = store.put(ctx, node, &bytes, record.value.new.as_ref(), record.timestamp);
+        let at = (record.timestamp, &record.headers);
+        let written = store.put(ctx, node, &bytes, record.value.new.as_ref(), at);
         ctx.key = bytes;
         let Change { new, old, .. } = record.value;
         let Some(change) = written?.change(new, old) else {
@@ -211,12 +212,11 @@ impl<K: 'static, V: 'static, W: 'static, F> Getter<K, W> for MadeGetter<K, V, W,
 where
     F: Fn(&K, V) -> Result<Option<W>, BoxError> + Send + Sync,
 {
-    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<W>>, Halt> {
-        let Some(row) = self.parent.get(ctx, node, key)? else {
-            return Ok(None);
-        };
-        let made = self.operator.made(ctx, key, Some(row.value))?.flatten();
-        Ok(made.map(|value| Stamped::new(value, row.timestamp)))
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<W>>, Halt> {
+        match self.parent.get(ctx, node, key)? {
+            Some(row) => self.made(ctx, key, row),
+            None => Ok(None),
+        }
     }
 
     fn get_as_of(
@@ -225,11 +225,24 @@ where
         node: NodeId,
         key: &K,
         at: Timestamp,
-    ) -> Result<Option<Stamped<W>>, Halt> {
-        let Some(row) = self.parent.get_as_of(ctx, node, key, at)? else {
-            return Ok(None);
-        };
+    ) -> Result<Option<LookedUp<W>>, Halt> {
+        match self.parent.get_as_of(ctx, node, key, at)? {
+            Some(row) => self.made(ctx, key, row),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<K: 'static, V: 'static, W: 'static, F> MadeGetter<K, V, W, F>
+where
+    F: Fn(&K, V) -> Result<Option<W>, BoxError> + Send + Sync,
+{
+    fn made(&self, ctx: &mut Context, key: &K, row: LookedUp<V>) -> Result<Option<LookedUp<W>>, Halt> {
         let made = self.operator.made(ctx, key, Some(row.value))?.flatten();
-        Ok(made.map(|value| Stamped::new(value, row.timestamp)))
+        Ok(made.map(|value| LookedUp {
+            value,
+            timestamp: row.timestamp,
+            headers: row.headers,
+        }))
     }
 }

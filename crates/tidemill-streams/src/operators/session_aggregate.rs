@@ -150,29 +150,38 @@ where
             key,
             value,
             timestamp,
-            ..
+            headers,
         } = record;
+        // As in Kafka Streams a session's changes have no headers, unless they are to be preserved.
+        let headers = ctx.stored(&headers).clone();
         let worked_in = ctx.try_call(self.node, || (self.work_in)(&key, value, joined.row))?;
         let Some(new) = worked_in else { return Ok(()) };
         let (start_ms, end_ms) = (joined.start_ms, joined.end_ms);
         if start_ms != timestamp.millis() || end_ms != timestamp.millis() {
             for session in joined.sessions {
-                self.end(ctx, &key, bytes, &session, timestamp)?;
+                self.end(ctx, (&key, bytes), &session, (timestamp, &headers))?;
             }
         }
         let at = (bytes, start_ms, end_ms);
-        let written = self.store.put(ctx, self.node, at, new.as_ref(), timestamp)?;
+        let with = (timestamp, &headers);
+        let written = self.store.put(ctx, self.node, at, new.as_ref(), with)?;
         if self.closer.emits_on_close() {
             self.open.add(ctx, (end_ms, start_ms), bytes);
         }
         match written.change(new, None) {
-            Some(change) => self.forward(ctx, Windowed::new(key, start_ms, end_ms), change),
+            Some(change) => self.forward(ctx, Windowed::new(key, start_ms, end_ms), change, headers),
             None => Ok(()),
         }
     }
 
     /// Removes a session that became part of another.
-    fn end(&self, ctx: &mut Context, key: &K, bytes: &[u8], session: &RawSession, at: Timestamp) -> Flow {
+    fn end(
+        &self,
+        ctx: &mut Context,
+        (key, bytes): (&K, &[u8]),
+        session: &RawSession,
+        (at, headers): (Timestamp, &Headers),
+    ) -> Flow {
         let (start_ms, end_ms) = (session.start_ms, session.end_ms);
         self.store.remove(ctx, bytes, (start_ms, end_ms), at);
         if self.closer.emits_on_close() {
@@ -184,16 +193,15 @@ where
             None
         };
         let key = Windowed::new(key.clone(), start_ms, end_ms);
-        self.forward(ctx, key, Change::new(None, old))
+        self.forward(ctx, key, Change::new(None, old), headers.clone())
     }
 
-    /// Hands a change on. As in Kafka Streams its time is the session's end, and it has no headers.
-    fn forward(&self, ctx: &mut Context, key: Windowed<K>, value: Change<A>) -> Flow {
+    /// Hands a change on. As in Kafka Streams its time is the session's end.
+    fn forward(&self, ctx: &mut Context, key: Windowed<K>, value: Change<A>, headers: Headers) -> Flow {
         if self.closer.emits_on_close() {
             return Ok(());
         }
         let timestamp = Timestamp::from_millis(key.end_ms);
-        let headers = Headers::new();
         self.out.send(
             ctx,
             Record {
@@ -229,12 +237,17 @@ where
             let Some(value) = self.store.session(ctx, &key, start_ms, end_ms)? else {
                 continue;
             };
+            let headers = if ctx.preserves_headers() {
+                self.store.headers(ctx, &key, (start_ms, end_ms))?
+            } else {
+                headers.clone()
+            };
             let key = self.store.format.decode_key(&key)?;
             let record = Record {
                 key: Windowed::new(key, start_ms, end_ms),
                 value: Change::new(Some(value), None),
                 timestamp: Timestamp::from_millis(end_ms),
-                headers: headers.clone(),
+                headers,
             };
             self.out.send(ctx, record)?;
         }

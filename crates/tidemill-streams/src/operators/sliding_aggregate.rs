@@ -251,7 +251,7 @@ where
             start_ms: arrival.timestamp.millis().saturating_add(1),
             ..right
         };
-        aggregate.store.put_raw(ctx, arrival.bytes, &row);
+        aggregate.store.put_raw(ctx, arrival.bytes, &row, arrival.headers);
         aggregate.opened(ctx, arrival, row.start_ms);
         let change = Change::new(Some(aggregate.store.format.decode(&row.value)?), None);
         aggregate.forward(ctx, arrival, row.start_ms, change, row.timestamp)

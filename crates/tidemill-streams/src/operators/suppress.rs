@@ -21,7 +21,7 @@ use crate::{
     graph::{Graph, NodeId, NodeKind, Punctuated, SlotIndex, StoreDecl, StoreIndex},
     punctuation::Schedule,
     row_format::{EncodedValue, RowFormat},
-    table::{Getter, Lookup, Rows},
+    table::{Getter, LookedUp, Lookup, Rows},
     windows::{Closing, ms},
 };
 
@@ -174,6 +174,7 @@ fn declare(graph: &mut Graph, parent: NodeId, buffer: &Buffer) -> (NodeId, Store
         changelog: buffer.changelog,
         global_topic: None,
         windows: None,
+        headers_beside: false,
     });
     let node = graph.add(name, NodeKind::Processor, &[parent]);
     graph.connect(node, &[index]);
@@ -430,7 +431,7 @@ struct SuppressedGetter<K, V> {
 }
 
 impl<K: 'static, V: 'static> Getter<K, V> for SuppressedGetter<K, V> {
-    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<Stamped<V>>, Halt> {
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<V>>, Halt> {
         let suppress = &*self.suppress;
         let Some(bytes) = suppress.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
@@ -446,7 +447,7 @@ impl<K: 'static, V: 'static> Getter<K, V> for SuppressedGetter<K, V> {
             .prior
             .map(|prior| suppress.format.decode(prior))
             .transpose()?;
-        // The time of the value before is not kept, in Kafka Streams' format neither.
-        Ok(prior.map(|prior| Stamped::new(prior, Timestamp::MIN)))
+        // The time and headers of the value before are not kept, in Kafka Streams' format neither.
+        Ok(prior.map(|prior| LookedUp::new(Stamped::new(prior, Timestamp::MIN), Headers::new())))
     }
 }

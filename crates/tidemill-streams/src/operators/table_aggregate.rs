@@ -370,7 +370,7 @@ impl<K: 'static, A: 'static, I, F, G> TableAggregate<K, A, I, F, G> {
         };
         let written = self
             .store
-            .put(ctx, self.node, key_bytes, new.as_ref(), timestamp)?;
+            .put(ctx, self.node, key_bytes, new.as_ref(), (timestamp, &headers))?;
         let change = written.change(new, old.map(|row| row.value));
         Ok(change.map(|value| Record {
             key,

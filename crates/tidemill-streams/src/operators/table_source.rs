@@ -248,7 +248,7 @@ impl<K: 'static, U: 'static, V: 'static, F: Fn(U) -> Option<V> + Send + Sync> Ed
             if self.rows.old.is_set() {
                 old = store.get(ctx, &key)?.map(|row| row.value);
             }
-            written = store.put(ctx, self.node, &key, new.as_ref(), timestamp)?;
+            written = store.put(ctx, self.node, &key, new.as_ref(), (timestamp, &headers))?;
         }
         ctx.key = key;
         let Some(change) = written.change(new, old) else {

@@ -133,7 +133,8 @@ where
         let worked_in = ctx.try_call(self.node, || (self.work_in)(arrival.key, value, row))?;
         let Some(new) = worked_in else { return Ok(()) };
         let at = (arrival.bytes, start_ms);
-        let written = self.store.put(ctx, self.node, at, new.as_ref(), timestamp)?;
+        let with = (timestamp, arrival.headers);
+        let written = self.store.put(ctx, self.node, at, new.as_ref(), with)?;
         self.opened(ctx, arrival, start_ms);
         match written.change(new, old) {
             Some(change) => self.forward(ctx, arrival, start_ms, change, timestamp),
@@ -248,12 +249,17 @@ where
             let Some((value, _, timestamp)) = self.store.get(ctx, &key, start_ms, false)? else {
                 continue;
             };
+            let headers = if ctx.preserves_headers() {
+                self.store.headers(ctx, &key, start_ms)?
+            } else {
+                headers.clone()
+            };
             let key = self.store.format.decode_key(&key)?;
             let record = Record {
                 key: Windowed::new(key, start_ms, self.store.end_ms(start_ms)),
                 value: Change::new(Some(value), None),
                 timestamp,
-                headers: headers.clone(),
+                headers,
             };
             self.out.send(ctx, record)?;
         }

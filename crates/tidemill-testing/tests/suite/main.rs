@@ -11,6 +11,7 @@ mod calls;
 mod changelog;
 mod driver;
 mod fallible;
+mod headers;
 mod joins;
 mod kafka_bytes;
 mod processors;

@@ -19,6 +19,7 @@ use crate::{
     failure::{Halt, Step, TaskError, guard},
     graph::{NodeId, StoreIndex},
     outputs::{OutputTopic, PartitionChoice},
+    record::with_headers_of,
     table::Getter,
 };
 
@@ -68,7 +69,13 @@ impl<K: 'static, L: 'static, T: 'static> Edge<Option<L>, Subscription<K>> for Re
                 return Ok(());
             }
         };
-        let timestamp = row.as_ref().map_or(timestamp, |row| timestamp.max(row.timestamp));
+        let (timestamp, headers) = match &row {
+            Some(row) => (
+                timestamp.max(row.timestamp),
+                with_headers_of(headers, &row.headers),
+            ),
+            None => (timestamp, headers),
+        };
         let value = match subscription.instruction {
             Instruction::Forget => return Ok(()),
             Instruction::ForgetAndTell => None,

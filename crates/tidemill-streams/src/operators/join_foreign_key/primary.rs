@@ -11,6 +11,7 @@ use crate::{
     failure::{Halt, Step, guard},
     graph::NodeId,
     operators::sink::Writer,
+    record::with_headers_of,
     table::Getter,
 };
 
@@ -186,7 +187,9 @@ where
     F: Fn(&K, V, Option<T>) -> Result<Option<W>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, Response<T>>) -> Flow {
-        let row = self.rows.get(ctx, self.node, &record.key)?.map(|row| row.value);
+        let row = self.rows.get(ctx, self.node, &record.key)?;
+        let headers_met = row.as_ref().map(|row| row.headers.clone()).unwrap_or_default();
+        let row = row.map(|row| row.value);
         let hash = match &row {
             Some(row) => match hash_of(ctx, self.node, &self.value, &self.topic, row)? {
                 Some(hash) => Some(hash),
@@ -218,7 +221,7 @@ where
             key,
             value,
             timestamp,
-            headers,
+            headers: with_headers_of(headers, &headers_met),
         };
         self.out.send(ctx, record)
     }

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     edge::{Edge, Flow},
     failure::{Halt, Step, TaskError, guard},
+    record::with_headers_of,
 };
 
 use super::{
@@ -102,11 +103,18 @@ where
         if timestamp == now {
             self.emit_waiting(ctx, own.after_ms, now, &headers)?;
         }
-        let met = self.keep(ctx, (&key, &value, timestamp), own, other, of);
+        let met = self.keep(ctx, (&key, &value, timestamp, &headers), own, other, of);
         match met? {
             Met::These(others) => {
-                for (at, other) in &others {
-                    meet(ctx, alone(key.clone(), timestamp.max(*at)), &value, Some(other))?;
+                for Other {
+                    at,
+                    value: other,
+                    headers: met,
+                } in &others
+                {
+                    let mut record = alone(key.clone(), timestamp.max(*at));
+                    record.headers = with_headers_of(record.headers, met);
+                    meet(ctx, record, &value, Some(other))?;
                 }
                 Ok(())
             }
@@ -119,7 +127,7 @@ where
     fn keep<A: 'static, B: 'static>(
         &self,
         ctx: &mut Context,
-        (key, value, timestamp): (&K, &A, Timestamp),
+        (key, value, timestamp, headers): (&K, &A, Timestamp, &Headers),
         own: &Side<A>,
         other: &Side<B>,
         of: Of,
@@ -141,11 +149,11 @@ where
         let met = match encoded.and_then(|encoded| encoded) {
             Ok(true) => {
                 let store = ctx.store_id(own.store.index);
-                let _ = ctx
-                    .stores
-                    .window(store)
-                    .put(&key_bytes, timestamp.millis(), &value_bytes, timestamp);
-                self.find(ctx, (&key_bytes, &value_bytes, timestamp), own, other, of)
+                let (at, headers) = (timestamp.millis(), ctx.stored(headers));
+                let windows = ctx.stores.window(store);
+                let _ = windows.put_with_headers(&key_bytes, at, &value_bytes, timestamp, headers);
+                let kept = (&*key_bytes, &*value_bytes, timestamp, headers);
+                self.find(ctx, kept, own, other, of)
             }
             Ok(false) => {
                 ctx.drop_record();
@@ -160,7 +168,7 @@ where
     fn find<A, B: 'static>(
         &self,
         ctx: &mut Context,
-        (key, value, timestamp): (&[u8], &[u8], Timestamp),
+        (key, value, timestamp, headers): (&[u8], &[u8], Timestamp, &Headers),
         own: &Side<A>,
         other: &Side<B>,
         of: Of,
@@ -171,8 +179,8 @@ where
         let found = self.fetch(ctx, key, (from, to), other)?;
         if !found.is_empty() {
             if let Some(waiting) = self.waiting.as_ref().filter(|_| other.outer) {
-                for (met_at, _) in &found {
-                    waiting.remove(ctx, of.opposite(), *met_at, key, timestamp)?;
+                for met in &found {
+                    waiting.remove(ctx, of.opposite(), met.at, key, timestamp)?;
                 }
             }
             return Ok(Met::These(found));
@@ -181,7 +189,7 @@ where
             Some(_) if own.outer && to < ctx.clock(self.clock).millis() => Ok(Met::NoneInTime),
             Some(waiting) if own.outer => {
                 self.look_from(ctx, Looked::NoLaterThan(timestamp));
-                waiting.add(ctx, of, timestamp, key, value)?;
+                waiting.add(ctx, of, timestamp, key, (value, headers))?;
                 Ok(Met::Nothing)
             }
             _ => Ok(Met::Nothing),
@@ -194,7 +202,7 @@ where
         key: &[u8],
         (from, to): (i64, i64),
         other: &Side<B>,
-    ) -> Result<Vec<(Timestamp, B)>, Halt> {
+    ) -> Result<Vec<Other<B>>, Halt> {
         let mut found = Vec::new();
         if from > to {
             return Ok(found);
@@ -206,17 +214,29 @@ where
             .fetch(key, from, to, Direction::Forward)?;
         while let Some(row) = rows.entry() {
             let value = decode(&other.value, &other.store, row.value)?;
-            found.push((Timestamp::from_millis(row.start_ms), value));
+            found.push(Other {
+                at: Timestamp::from_millis(row.start_ms),
+                value,
+                headers: rows.headers()?,
+            });
             rows.advance()?;
         }
         Ok(found)
     }
 }
 
+/// A record of the other side.
+struct Other<B> {
+    at: Timestamp,
+    value: B,
+    // Where the app preserves them.
+    headers: Headers,
+}
+
 /// What a record met.
 enum Met<B> {
     /// These records of the other side, in order of their times.
-    These(Vec<(Timestamp, B)>),
+    These(Vec<Other<B>>),
     /// None, and its window is over: nothing is waited for.
     NoneInTime,
     /// None yet; or the record was dropped.

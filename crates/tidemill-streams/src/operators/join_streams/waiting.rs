@@ -10,8 +10,10 @@
 //!        1   i32 big-endian  number of entries
 //!        5   { i32 length | u8 side, as in the key | value } …
 //! ```
+//!
+//! Where headers are preserved, the row has those of all entries, each name after the entry's number and a colon.
 
-use tidemill_data::{BoxError, Headers, Place, Timestamp};
+use tidemill_data::{BoxError, Header, Headers, Place, Timestamp};
 use tidemill_store::Direction;
 
 use crate::{
@@ -71,6 +73,21 @@ struct Due {
     timestamp: Timestamp,
     of: Of,
     entries: Vec<Vec<u8>>,
+    // Of all entries, where headers are preserved.
+    headers: Headers,
+}
+
+impl Due {
+    /// The headers of one entry.
+    fn headers_of(&self, number: usize) -> Headers {
+        let own = |header: &Header| {
+            let (of, name) = header.name.split_once(':')?;
+            let name = (of.parse() == Ok(number)).then_some(name)?.to_owned();
+            let value = header.value.clone();
+            Some(Header { name, value })
+        };
+        self.headers.iter().filter_map(own).collect()
+    }
 }
 
 impl Waiting {
@@ -84,11 +101,12 @@ impl Waiting {
         of: Of,
         timestamp: Timestamp,
         key: &[u8],
-        value: &[u8],
+        (value, headers): (&[u8], &Headers),
     ) -> Result<(), Halt> {
         let row_key = row_key(timestamp, of, key);
         let id = ctx.store_id(self.store.index);
         let store = ctx.stores.key_value(id);
+        let mut all_headers = store.headers(&row_key)?;
         let mut row = match store.get(&row_key)? {
             Some(row) => row.to_vec(),
             None => vec![VARYING_LENGTH, 0, 0, 0, 0],
@@ -98,13 +116,16 @@ impl Waiting {
             .get_mut(1..5)
             .and_then(|count| count.first_chunk_mut::<4>())
             .ok_or_else(|| unreadable(&self.store, MALFORMED.into()))?;
-        let more = i32::from_be_bytes(*count).checked_add(1).ok_or_else(too_large)?;
-        *count = more.to_be_bytes();
+        let number = i32::from_be_bytes(*count);
+        *count = number.checked_add(1).ok_or_else(too_large)?.to_be_bytes();
+        for header in headers {
+            all_headers.push(format!("{number}:{}", header.name), header.value.clone());
+        }
         let length = i32::try_from(1 + value.len()).map_err(|_| too_large())?;
         row.extend_from_slice(&length.to_be_bytes());
         row.push(of.byte());
         row.extend_from_slice(value);
-        store.put(&row_key, &row, timestamp);
+        store.put_with_headers(&row_key, &row, timestamp, &all_headers);
         Ok(())
     }
 
@@ -193,8 +214,13 @@ where
             return Ok(());
         }
         for due in self.due(ctx, waiting, now)? {
-            for entry in &due.entries {
-                self.emit_alone(ctx, &waiting.store, &due, entry, headers)?;
+            for (number, entry) in due.entries.iter().enumerate() {
+                let headers = if ctx.preserves_headers() {
+                    due.headers_of(number)
+                } else {
+                    headers.clone()
+                };
+                self.emit_alone(ctx, &waiting.store, &due, (entry, headers))?;
             }
             let id = ctx.store_id(waiting.store.index);
             ctx.stores.key_value(id).delete(&due.row_key, now);
@@ -236,6 +262,7 @@ where
                     timestamp,
                     of,
                     entries: split_row(row).ok_or_else(malformed)?,
+                    headers: rows.headers()?,
                 });
             }
             rows.advance()?;
@@ -250,8 +277,7 @@ where
         ctx: &mut Context,
         store: &Kept,
         due: &Due,
-        entry: &[u8],
-        headers: &Headers,
+        (entry, headers): (&[u8], Headers),
     ) -> Flow {
         let none = Headers::new();
         let key_bytes = due.row_key.get(9..);
@@ -263,7 +289,7 @@ where
             key,
             value: (),
             timestamp: due.timestamp,
-            headers: headers.clone(),
+            headers,
         };
         match due.of {
             Of::Left => {
