@@ -1,25 +1,35 @@
 //! What does an nginx access log say: how many answers of each status a minute, and which paths are asked for most?
+//!
+//! Lines that come when their minute is closed go aside, and so do lines that are none.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
+use anyhow::{Context, Result};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
+
+use crate::Run;
 
 /// Lines of the log, in the combined format.
 pub const LINES: Topic<Option<String>, String> = Topic::new("access-log");
 /// Lines that are none.
 pub const UNREADABLE: &str = "access-log-unreadable";
-/// How many answers of a status a minute had: `404@1431849900000` and the count.
+/// How many answers of a status a minute had: `2015-05-17 08:05 404` and the count.
 pub const STATUSES: Topic<String, i64> = Topic::new("statuses-per-minute");
 /// Hits that came when their minute was closed.
 pub const LATE: Topic<String, Hit> = Topic::new("late-hits");
-/// The ten paths asked for most, each time the list may have changed.
+/// The paths asked for most, again with each hit.
 pub const TOP_PATHS: Topic<String, TopPaths> = Topic::new("top-paths");
 
 /// How many answers of a status each minute had.
 pub const PER_MINUTE: StoreName<Windowed<String>, i64> = StoreName::new("per-minute");
 /// How often each path was asked for.
-pub const PATHS: StoreName<String, Paths> = StoreName::new("paths");
+pub const PATHS: StoreName<String, i64> = StoreName::new("paths");
+/// The list of those asked for most.
+pub const TOP: StoreName<String, TopPaths> = StoreName::new("top");
+
+const TOP_PATHS_MAX: usize = 10;
 
 /// One line, read.
 #[derive(Clone, Debug, PartialEq, Eq, Data, Serialize, Deserialize)]
@@ -31,22 +41,29 @@ pub struct Hit {
     pub status: String,
 }
 
-/// How often each path was asked for.
-#[derive(Clone, Debug, Default, Data, Serialize, Deserialize)]
-#[data(json)]
-pub struct Paths(BTreeMap<String, i64>);
-
-/// Paths, the one asked for most first, with how often that was.
+/// How often a path was asked for until now.
 #[derive(Clone, Debug, PartialEq, Eq, Data, Serialize, Deserialize)]
 #[data(json)]
-pub struct TopPaths(pub Vec<(String, i64)>);
+pub struct Asked {
+    /// The path.
+    pub path: String,
+    /// How often.
+    pub times: i64,
+}
 
-impl Paths {
-    fn top(self) -> TopPaths {
-        let mut paths: Vec<_> = self.0.into_iter().collect();
-        paths.sort_by(|(path, count), (other, more)| more.cmp(count).then_with(|| path.cmp(other)));
-        paths.truncate(10);
-        TopPaths(paths)
+/// Paths, the one asked for most first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Data, Serialize, Deserialize)]
+#[data(json)]
+pub struct TopPaths(pub Vec<Asked>);
+
+impl TopPaths {
+    /// Counts only grow, so a path that fell off the list comes back by itself when it belongs there again.
+    fn put(&mut self, asked: Asked) {
+        self.0.retain(|other| other.path != asked.path);
+        self.0.push(asked);
+        self.0
+            .sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.path.cmp(&b.path)));
+        self.0.truncate(TOP_PATHS_MAX);
     }
 }
 
@@ -58,26 +75,33 @@ pub fn compose() -> App {
     app.timestamps_of(&LINES, |record| asked_at(&record.value));
     let hits = app
         .stream(&LINES)
-        .try_map_values(|line| hit(&line).ok_or_else(|| format!("no line of an access log: {line}").into()));
+        .try_map_values(|line| Ok(hit(&line).ok_or("no line of an access log")?));
+
     hits.clone()
         .group_by(|_, hit| hit.status.clone())
+        // A log is not in order: each minute waits for another one before it closes.
         .window(Tumbling::of(MINUTE).grace(MINUTE))
         .late_records(|late| late.to(&LATE))
         .count(&PER_MINUTE)
         .to_stream()
         .map(|window, count| {
-            (
-                format!("{}@{}", window.key, window.start_ms),
-                count.unwrap_or_default(),
-            )
+            let minute = DateTime::from_timestamp_millis(window.start_ms).unwrap_or_default();
+            let key = format!("{} {}", minute.format("%Y-%m-%d %H:%M"), window.key);
+            (key, count.unwrap_or_default())
         })
         .to(&STATUSES);
-    hits.group_by(|_, _| "all".to_owned())
-        .aggregate(&PATHS, |_, hit, paths: &mut Paths| {
-            *paths.0.entry(hit.path).or_default() += 1
-        })
+
+    hits.group_by(|_, hit| hit.path.clone())
+        .count(&PATHS)
         .to_stream()
-        .map_values(|paths| paths.unwrap_or_default().top())
+        .map(|path, times| {
+            let times = times.unwrap_or_default();
+            ("all".to_owned(), Asked { path, times })
+        })
+        .group_by_key()
+        .aggregate(&TOP, |_, asked, top: &mut TopPaths| top.put(asked))
+        .to_stream()
+        .map_values(Option::unwrap_or_default)
         .to(&TOP_PATHS);
     app
 }
@@ -97,32 +121,54 @@ fn hit(line: &str) -> Option<Hit> {
 /// The time in brackets: `17/May/2015:08:05:32 +0000`.
 fn asked_at(line: &str) -> Option<Timestamp> {
     let (_, after) = line.split_once('[')?;
-    let (time, zone) = after.split_once(']')?.0.split_once(' ')?;
-    let mut parts = time.split(['/', ':']);
-    let mut number = || parts.next()?.parse::<i64>().ok();
-    let day = number()?;
-    let month = time.split('/').nth(1)?;
-    let names = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let month = i64::try_from(names.iter().position(|name| *name == month)?).ok()? + 1;
-    let mut parts = time.split(['/', ':']).skip(2);
-    let mut number = || parts.next()?.parse::<i64>().ok();
-    let (year, hour, minute, second) = (number()?, number()?, number()?, number()?);
-    let zone: i64 = zone.parse().ok()?;
-    let zone_minutes = zone / 100 * 60 + zone % 100;
-    let minutes = (days(year, month, day) * 24 + hour) * 60 + minute - zone_minutes;
-    Some(Timestamp::from_millis((minutes * 60 + second) * 1_000))
+    let (time, _) = after.split_once(']')?;
+    let time = DateTime::parse_from_str(time, "%d/%b/%Y:%H:%M:%S %z").ok()?;
+    Some(Timestamp::from_millis(time.timestamp_millis()))
 }
 
-/// Days from 1970 to a date of the Gregorian calendar: years are counted from March, so that a leap day is their last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year - 719_468
+/// Runs the program over a log, or over [`SAMPLE`], and prints what it found.
+pub async fn run(log: Option<&Path>) -> Result<()> {
+    let text = match log {
+        Some(log) => std::fs::read_to_string(log).with_context(|| log.display().to_string())?,
+        None => SAMPLE.to_owned(),
+    };
+    let run = Run::start(&compose()).await?;
+    let lines = text.lines();
+    run.send(lines.map(|line| Ok(Produced::to(&LINES, &None, &line.to_owned())?)))
+        .await?;
+    run.processed().await?;
+
+    let unreadable = run.records(UNREADABLE).await?.len();
+    let late = run.read(&LATE).await?.len();
+    println!("{} lines", text.lines().count());
+    println!("{unreadable} of them unreadable (topic {UNREADABLE})");
+    println!("{late} late (topic {})", LATE.name());
+
+    // Each update of a count was written: the last one of each key holds.
+    let counts: BTreeMap<String, i64> = run.read(&STATUSES).await?.into_iter().collect();
+    let mut minutes: BTreeMap<&str, (i64, String)> = BTreeMap::new();
+    for (key, count) in &counts {
+        let (minute, status) = key.rsplit_once(' ').context("a minute and a status")?;
+        let (total, text) = minutes.entry(minute).or_default();
+        *total += count;
+        *text += &format!("  {status}: {count}");
+    }
+    let mut busiest: Vec<_> = minutes.into_iter().collect();
+    busiest.sort_by_key(|(_, (total, _))| std::cmp::Reverse(*total));
+    println!("\nanswers by status, in the busiest minutes");
+    for (minute, (_, text)) in busiest.iter().take(5) {
+        println!("  {minute}{text}");
+    }
+
+    println!("\npaths asked for most");
+    let top = run.running().store(&TOP).get(&"all".to_owned()).await?;
+    for asked in top.unwrap_or_default().0 {
+        println!("  {:>6}  {}", asked.times, asked.path);
+    }
+    run.stop().await
 }
 
-/// A few lines of a real log.
+/// A few lines of a real log, one that is none, and one that comes late.
 pub const SAMPLE: &str = r#"93.180.71.0 - - [17/May/2015:08:05:32 +0000] "GET /downloads/product_1 HTTP/1.1" 304 0 "-" "Debian APT-HTTP/1.3"
 93.180.71.0 - - [17/May/2015:08:05:23 +0000] "GET /downloads/product_1 HTTP/1.1" 304 0 "-" "Debian APT-HTTP/1.3"
 217.168.17.0 - - [17/May/2015:08:05:34 +0000] "GET /downloads/product_1 HTTP/1.1" 200 490 "-" "Debian APT-HTTP/1.3"
@@ -146,12 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_the_calendar() {
+    fn a_line_has_the_time_at_which_it_was_asked() {
         let at = |time| asked_at(&format!("x [{time}] y")).map(Timestamp::millis);
-        assert_eq!(at("01/Jan/1970:00:00:00 +0000"), Some(0));
         assert_eq!(at("17/May/2015:08:05:32 +0000"), Some(1_431_849_932_000));
         assert_eq!(at("17/May/2015:10:05:32 +0200"), Some(1_431_849_932_000));
-        assert_eq!(at("29/Feb/2016:23:59:59 +0000"), Some(1_456_790_399_000));
         assert_eq!(at("17/Mai/2015:08:05:32 +0000"), None);
         assert_eq!(at("17/May"), None);
     }
@@ -165,10 +209,10 @@ mod tests {
             .map(|record| (record.key, record.value))
             .collect();
         let expected = [
-            ("200@1431849900000", 2),
-            ("304@1431849900000", 2),
-            ("304@1431850020000", 1),
-            ("404@1431850020000", 1),
+            ("2015-05-17 08:05 200", 2),
+            ("2015-05-17 08:05 304", 2),
+            ("2015-05-17 08:07 304", 1),
+            ("2015-05-17 08:07 404", 1),
         ];
         assert_eq!(
             counts,
@@ -187,9 +231,25 @@ mod tests {
         let mut t = run();
         let last = t.read(&TOP_PATHS).pop().expect("paths were asked for").value;
         let expected = [("product_1", 4), ("product_2", 2), ("product_3", 1)];
-        let expected = expected.map(|(path, count)| (format!("/downloads/{path}"), count));
+        let expected = expected.map(|(path, times)| Asked {
+            path: format!("/downloads/{path}"),
+            times,
+        });
         assert_eq!(last.0, expected);
         let unreadable = t.read(&Topic::<Option<String>, String>::new(UNREADABLE));
         assert_eq!(unreadable.len(), 1);
+    }
+
+    #[test]
+    fn a_path_that_fell_off_the_list_comes_back() {
+        let mut top = TopPaths::default();
+        let asked = |path: String, times| Asked { path, times };
+        for path in 0..=TOP_PATHS_MAX {
+            top.put(asked(path.to_string(), if path == 0 { 1 } else { 2 }));
+        }
+        assert!(top.0.iter().all(|asked| asked.path != "0"));
+        top.put(asked("0".to_owned(), 3));
+        assert_eq!(top.0.first().map(|asked| asked.path.as_str()), Some("0"));
+        assert_eq!(top.0.len(), TOP_PATHS_MAX);
     }
 }

@@ -1,7 +1,10 @@
 //! When does a machine become too busy, and when is it well again? One message for each crossing of the line.
 
+use anyhow::Result;
 use tidemill::prelude::*;
 use tidemill::streams::{Average, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+
+use crate::{Run, sample::START_MS};
 
 /// How busy a machine is, from 0 to 1.
 pub const LOADS: Topic<String, f64> = Topic::new("loads");
@@ -61,6 +64,24 @@ impl FixedKeyProcessor<String, f64, String> for Crossing {
         }
         Ok(())
     }
+}
+
+/// Runs the program over [`SAMPLE`], and prints what it told.
+pub async fn run() -> Result<()> {
+    let run = Run::start(&compose()).await?;
+    for (second, load) in SAMPLE {
+        println!("second {second:>3}: load {load}");
+        let measured = Produced::to(&LOADS, &"mill".to_owned(), &load)?;
+        run.send([Ok(measured.timestamp(START_MS + second * 1_000))])
+            .await?;
+    }
+    run.processed().await?;
+    println!("\nalerts (topic {})", ALERTS.name());
+    for record in run.records(ALERTS.name()).await? {
+        let (_, told) = record.decode(&ALERTS)?;
+        println!("  second {}: {told}", (record.timestamp - START_MS) / 1_000);
+    }
+    run.stop().await
 }
 
 /// Loads of one machine, by second.

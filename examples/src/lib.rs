@@ -1,46 +1,20 @@
-//! A question a file, in `examples/`. What they share: a cluster to talk to. Programs with a test in virtual time are
-//! modules here.
+//! A question a file. Programs that read or write a log are in `examples/`; stream programs are modules here, each with
+//! its test in virtual time and a page in the book, and run by name:
+//!
+//! ```sh
+//! cargo run --release -p tidemill-examples -- access-log
+//! ```
+
+mod cluster;
+mod run;
+mod sample;
 
 pub mod access_log;
 pub mod alerts;
 pub mod payments;
 pub mod rate_limit;
 pub mod visits;
+pub mod word_count;
 
-use anyhow::Result;
-use tidemill::broker::{Broker, BrokerConfig};
-
-/// The cluster that `BOOTSTRAP_SERVERS` names, or a broker in this process.
-pub struct Cluster {
-    bootstrap: String,
-    broker: Option<Broker>,
-}
-
-impl Cluster {
-    /// Reads the environment, and starts a broker if it names no cluster.
-    pub async fn from_env() -> Result<Self> {
-        if let Ok(bootstrap) = std::env::var("BOOTSTRAP_SERVERS") {
-            return Ok(Self {
-                bootstrap,
-                broker: None,
-            });
-        }
-        let broker = Broker::start(BrokerConfig::embedded()).await?;
-        Ok(Self {
-            bootstrap: broker.bootstrap().to_owned(),
-            broker: Some(broker),
-        })
-    }
-
-    /// The address for clients.
-    pub fn bootstrap(&self) -> &str {
-        &self.bootstrap
-    }
-
-    /// Stops the broker in this process, if there is one.
-    pub async fn shutdown(self) {
-        if let Some(broker) = self.broker {
-            broker.shutdown().await;
-        }
-    }
-}
+pub use cluster::Cluster;
+pub use run::Run;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use tidemill::prelude::*;
+
+use crate::{Run, sample::START_MS};
 
 /// What was ordered, by the order's number.
 pub const ORDERS: Topic<String, String> = Topic::new("orders");
@@ -24,15 +27,46 @@ pub fn compose() -> App {
     app
 }
 
-/// What happens, by minute: orders, and payments in cents.
-pub const SAMPLE: [(&str, Result<&str, i64>, i64); 7] = [
-    ("1", Ok("a sieve"), 0),
-    ("2", Ok("a millstone"), 5),
-    ("3", Ok("a sack"), 10),
-    ("1", Err(1_250), 20),
-    ("4", Ok("flour"), 72),
-    ("3", Err(199), 65),
-    ("5", Ok("bran"), 150),
+/// Runs the program over [`SAMPLE`], and prints what became of each order.
+pub async fn run() -> Result<()> {
+    let run = Run::start(&compose()).await?;
+    for (minute, number, event) in SAMPLE {
+        let number = number.to_owned();
+        let record = match event {
+            Event::Ordered(what) => Produced::to(&ORDERS, &number, &what.to_owned())?,
+            Event::Paid(cents) => Produced::to(&PAYMENTS, &number, &cents)?,
+        };
+        println!("minute {minute:>3}, order {number}: {event:?}");
+        run.send([Ok(record.timestamp(START_MS + minute * 60_000))])
+            .await?;
+    }
+    run.processed().await?;
+    println!("\noutcomes (topic {})", OUTCOMES.name());
+    for (number, outcome) in run.read(&OUTCOMES).await? {
+        println!("  order {number}: {outcome}");
+    }
+    println!("order 5 has time left, so nothing is said about it");
+    run.stop().await
+}
+
+/// What happens to an order.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// It is made, of this.
+    Ordered(&'static str),
+    /// It is paid, in cents.
+    Paid(i64),
+}
+
+/// Events by minute, in the order in which they arrive: the payment of order 3 is made in time, and comes late.
+pub const SAMPLE: [(i64, &str, Event); 7] = [
+    (0, "1", Event::Ordered("a sieve")),
+    (5, "2", Event::Ordered("a millstone")),
+    (10, "3", Event::Ordered("a sack")),
+    (20, "1", Event::Paid(1_250)),
+    (72, "4", Event::Ordered("flour")),
+    (65, "3", Event::Paid(199)),
+    (150, "5", Event::Ordered("bran")),
 ];
 
 #[cfg(test)]
@@ -43,10 +77,10 @@ mod tests {
     #[test]
     fn a_payment_may_arrive_late_and_an_order_without_one_is_told_once() {
         let mut t = TestDriver::new(&compose());
-        for (number, what, minute) in SAMPLE {
-            match what {
-                Ok(order) => t.pipe(&ORDERS, number, order, ms(minute * 60_000)),
-                Err(cents) => t.pipe(&PAYMENTS, number, cents, ms(minute * 60_000)),
+        for (minute, number, event) in SAMPLE {
+            match event {
+                Event::Ordered(what) => t.pipe(&ORDERS, number, what, ms(minute * 60_000)),
+                Event::Paid(cents) => t.pipe(&PAYMENTS, number, cents, ms(minute * 60_000)),
             }
         }
         let outcomes: Vec<String> = t.read(&OUTCOMES).into_iter().map(|record| record.value).collect();

@@ -1,8 +1,11 @@
 //! Who asks too often? Each client has a bucket of tokens that fills up again with time.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
 use tidemill::streams::{Child, Clock, Forward, KeyValues, Processor, Record};
+
+use crate::{Run, sample::START_MS};
 
 /// Requests by client.
 pub const REQUESTS: Topic<String, String> = Topic::new("requests");
@@ -56,6 +59,33 @@ impl Processor<String, String, String, String> for Limiter {
         to.forward(request);
         Ok(())
     }
+}
+
+/// Runs the program over [`SAMPLE`], and prints who may pass.
+pub async fn run() -> Result<()> {
+    let run = Run::start(&compose()).await?;
+    for (client, path, at) in SAMPLE {
+        let request = Produced::to(&REQUESTS, &client.to_owned(), &path.to_owned())?;
+        run.send([Ok(request.timestamp(START_MS + at))]).await?;
+    }
+    run.processed().await?;
+    println!("allowed (topic {})", ALLOWED.name());
+    for record in run.records(ALLOWED.name()).await? {
+        let (client, path) = record.decode(&ALLOWED)?;
+        println!(
+            "  {:>5} ms: {client} asks for {path}",
+            record.timestamp - START_MS
+        );
+    }
+    println!("refused (topic {})", DENIED.name());
+    for record in run.records(DENIED.name()).await? {
+        let (client, wait_ms) = record.decode(&DENIED)?;
+        println!(
+            "  {:>5} ms: {client} has to wait {wait_ms} ms",
+            record.timestamp - START_MS
+        );
+    }
+    run.stop().await
 }
 
 /// Requests, by millisecond.

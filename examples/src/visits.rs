@@ -1,7 +1,10 @@
 //! How long do users stay, and what do they look at? A visit ends after half an hour without a click.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
+
+use crate::{Run, sample::START_MS};
 
 /// The pages that users click on.
 pub const CLICKS: Topic<String, String> = Topic::new("clicks");
@@ -48,6 +51,24 @@ pub fn compose() -> App {
         })
         .to(&VISITS);
     app
+}
+
+/// Runs the program over [`SAMPLE`], and prints the visits that have ended.
+pub async fn run() -> Result<()> {
+    let run = Run::start(&compose()).await?;
+    for (user, page, minute) in SAMPLE {
+        println!("minute {minute:>3}: {user} clicks on {page}");
+        let click = Produced::to(&CLICKS, &user.to_owned(), &page.to_owned())?;
+        run.send([Ok(click.timestamp(START_MS + minute * 60_000))])
+            .await?;
+    }
+    run.processed().await?;
+    println!("\nvisits (topic {})", VISITS.name());
+    for (user, visit) in run.read(&VISITS).await? {
+        println!("  {user}: {} seconds, {}", visit.seconds, visit.pages.join(", "));
+    }
+    println!("the last visit goes on: no click tells that half an hour is over");
+    run.stop().await
 }
 
 /// Clicks, by minute.
