@@ -2,7 +2,7 @@
 //!
 //! Lines that come when their minute is closed go aside, and so do lines that are none.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result};
 use chrono::DateTime;
@@ -126,8 +126,9 @@ fn asked_at(line: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(time.timestamp_millis()))
 }
 
-/// Runs the program over a log, or over [`SAMPLE`], and prints what it found.
-pub async fn run(log: Option<&Path>) -> Result<()> {
+/// Runs the program over a log, or over [`SAMPLE`], and tells what it found.
+pub async fn run(log: Option<&Path>) -> Result<String> {
+    let mut report = String::new();
     let text = match log {
         Some(log) => std::fs::read_to_string(log).with_context(|| log.display().to_string())?,
         None => SAMPLE.to_owned(),
@@ -140,9 +141,9 @@ pub async fn run(log: Option<&Path>) -> Result<()> {
 
     let unreadable = run.records(UNREADABLE).await?.len();
     let late = run.read(&LATE).await?.len();
-    println!("{} lines", text.lines().count());
-    println!("{unreadable} of them unreadable (topic {UNREADABLE})");
-    println!("{late} late (topic {})", LATE.name());
+    writeln!(report, "{} lines", text.lines().count())?;
+    writeln!(report, "{unreadable} of them unreadable (topic {UNREADABLE})")?;
+    writeln!(report, "{late} late (topic {})", LATE.name())?;
 
     // Each update of a count was written: the last one of each key holds.
     let counts: BTreeMap<String, i64> = run.read(&STATUSES).await?.into_iter().collect();
@@ -155,17 +156,18 @@ pub async fn run(log: Option<&Path>) -> Result<()> {
     }
     let mut busiest: Vec<_> = minutes.into_iter().collect();
     busiest.sort_by_key(|(_, (total, _))| std::cmp::Reverse(*total));
-    println!("\nanswers by status, in the busiest minutes");
+    writeln!(report, "\nanswers by status, in the busiest minutes")?;
     for (minute, (_, text)) in busiest.iter().take(5) {
-        println!("  {minute}{text}");
+        writeln!(report, "  {minute}{text}")?;
     }
 
-    println!("\npaths asked for most");
+    writeln!(report, "\npaths asked for most")?;
     let top = run.running().store(&TOP).get(&"all".to_owned()).await?;
     for asked in top.unwrap_or_default().0 {
-        println!("  {:>6}  {}", asked.times, asked.path);
+        writeln!(report, "  {:>6}  {}", asked.times, asked.path)?;
     }
-    run.stop().await
+    run.stop().await?;
+    Ok(report)
 }
 
 /// A few lines of a real log, one that is none, and one that comes late.

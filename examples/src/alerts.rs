@@ -1,5 +1,7 @@
 //! When does a machine become too busy, and when is it well again? One message for each crossing of the line.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use tidemill::prelude::*;
 use tidemill::streams::{Average, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
@@ -66,22 +68,28 @@ impl FixedKeyProcessor<String, f64, String> for Crossing {
     }
 }
 
-/// Runs the program over [`SAMPLE`], and prints what it told.
-pub async fn run() -> Result<()> {
+/// Runs the program over [`SAMPLE`], and says what it told.
+pub async fn run() -> Result<String> {
+    let mut report = String::new();
     let run = Run::start(&compose()).await?;
     for (second, load) in SAMPLE {
-        println!("second {second:>3}: load {load}");
+        writeln!(report, "second {second:>3}: load {load}")?;
         let measured = Produced::to(&LOADS, &"mill".to_owned(), &load)?;
         run.send([Ok(measured.timestamp(START_MS + second * 1_000))])
             .await?;
     }
     run.processed().await?;
-    println!("\nalerts (topic {})", ALERTS.name());
+    writeln!(report, "\nalerts (topic {})", ALERTS.name())?;
     for record in run.records(ALERTS.name()).await? {
         let (_, told) = record.decode(&ALERTS)?;
-        println!("  second {}: {told}", (record.timestamp - START_MS) / 1_000);
+        writeln!(
+            report,
+            "  second {}: {told}",
+            (record.timestamp - START_MS) / 1_000
+        )?;
     }
-    run.stop().await
+    run.stop().await?;
+    Ok(report)
 }
 
 /// Loads of one machine, by second.

@@ -6,6 +6,8 @@
 //! ```
 
 mod cluster;
+#[cfg(test)]
+mod pages;
 mod run;
 mod sample;
 

@@ -21,7 +21,7 @@ Without FILE each runs on a sample of its own. BOOTSTRAP_SERVERS names a cluster
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match *arguments {
+    let report = match *arguments {
         ["word-count"] => word_count::run(None).await,
         ["word-count", file] => word_count::run(Some(Path::new(file))).await,
         ["access-log"] => access_log::run(None).await,
@@ -34,5 +34,7 @@ async fn main() -> Result<()> {
             eprintln!("{USAGE}");
             std::process::exit(2);
         }
-    }
+    }?;
+    print!("{report}");
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Which orders are paid? Payments come late, and some never.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::Result;
 use tidemill::prelude::*;
@@ -27,8 +27,9 @@ pub fn compose() -> App {
     app
 }
 
-/// Runs the program over [`SAMPLE`], and prints what became of each order.
-pub async fn run() -> Result<()> {
+/// Runs the program over [`SAMPLE`], and tells what became of each order.
+pub async fn run() -> Result<String> {
+    let mut report = String::new();
     let run = Run::start(&compose()).await?;
     for (minute, number, event) in SAMPLE {
         let number = number.to_owned();
@@ -36,17 +37,18 @@ pub async fn run() -> Result<()> {
             Event::Ordered(what) => Produced::to(&ORDERS, &number, &what.to_owned())?,
             Event::Paid(cents) => Produced::to(&PAYMENTS, &number, &cents)?,
         };
-        println!("minute {minute:>3}, order {number}: {event:?}");
+        writeln!(report, "minute {minute:>3}, order {number}: {event:?}")?;
         run.send([Ok(record.timestamp(START_MS + minute * 60_000))])
             .await?;
     }
     run.processed().await?;
-    println!("\noutcomes (topic {})", OUTCOMES.name());
+    writeln!(report, "\noutcomes (topic {})", OUTCOMES.name())?;
     for (number, outcome) in run.read(&OUTCOMES).await? {
-        println!("  order {number}: {outcome}");
+        writeln!(report, "  order {number}: {outcome}")?;
     }
-    println!("order 5 has time left, so nothing is said about it");
-    run.stop().await
+    writeln!(report, "order 5 has time left, so nothing is said about it")?;
+    run.stop().await?;
+    Ok(report)
 }
 
 /// What happens to an order.

@@ -1,5 +1,7 @@
 //! Who asks too often? Each client has a bucket of tokens that fills up again with time.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
@@ -61,31 +63,35 @@ impl Processor<String, String, String, String> for Limiter {
     }
 }
 
-/// Runs the program over [`SAMPLE`], and prints who may pass.
-pub async fn run() -> Result<()> {
+/// Runs the program over [`SAMPLE`], and tells who may pass.
+pub async fn run() -> Result<String> {
+    let mut report = String::new();
     let run = Run::start(&compose()).await?;
     for (client, path, at) in SAMPLE {
         let request = Produced::to(&REQUESTS, &client.to_owned(), &path.to_owned())?;
         run.send([Ok(request.timestamp(START_MS + at))]).await?;
     }
     run.processed().await?;
-    println!("allowed (topic {})", ALLOWED.name());
+    writeln!(report, "allowed (topic {})", ALLOWED.name())?;
     for record in run.records(ALLOWED.name()).await? {
         let (client, path) = record.decode(&ALLOWED)?;
-        println!(
+        writeln!(
+            report,
             "  {:>5} ms: {client} asks for {path}",
             record.timestamp - START_MS
-        );
+        )?;
     }
-    println!("refused (topic {})", DENIED.name());
+    writeln!(report, "refused (topic {})", DENIED.name())?;
     for record in run.records(DENIED.name()).await? {
         let (client, wait_ms) = record.decode(&DENIED)?;
-        println!(
+        writeln!(
+            report,
             "  {:>5} ms: {client} has to wait {wait_ms} ms",
             record.timestamp - START_MS
-        );
+        )?;
     }
-    run.stop().await
+    run.stop().await?;
+    Ok(report)
 }
 
 /// Requests, by millisecond.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt};
 use tempfile::TempDir;
 use tidemill::client::Received;
@@ -99,6 +99,11 @@ impl Run {
             if is_done {
                 return Ok(());
             }
+            let state = self.running.state();
+            ensure!(
+                matches!(state, State::Created | State::Rebalancing | State::Running),
+                "the program is in state {state}"
+            );
         }
     }
 

@@ -1,5 +1,7 @@
 //! How long do users stay, and what do they look at? A visit ends after half an hour without a click.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tidemill::prelude::*;
@@ -53,22 +55,32 @@ pub fn compose() -> App {
     app
 }
 
-/// Runs the program over [`SAMPLE`], and prints the visits that have ended.
-pub async fn run() -> Result<()> {
+/// Runs the program over [`SAMPLE`], and tells the visits that have ended.
+pub async fn run() -> Result<String> {
+    let mut report = String::new();
     let run = Run::start(&compose()).await?;
     for (user, page, minute) in SAMPLE {
-        println!("minute {minute:>3}: {user} clicks on {page}");
+        writeln!(report, "minute {minute:>3}: {user} clicks on {page}")?;
         let click = Produced::to(&CLICKS, &user.to_owned(), &page.to_owned())?;
         run.send([Ok(click.timestamp(START_MS + minute * 60_000))])
             .await?;
     }
     run.processed().await?;
-    println!("\nvisits (topic {})", VISITS.name());
+    writeln!(report, "\nvisits (topic {})", VISITS.name())?;
     for (user, visit) in run.read(&VISITS).await? {
-        println!("  {user}: {} seconds, {}", visit.seconds, visit.pages.join(", "));
+        writeln!(
+            report,
+            "  {user}: {} seconds, {}",
+            visit.seconds,
+            visit.pages.join(", ")
+        )?;
     }
-    println!("the last visit goes on: no click tells that half an hour is over");
-    run.stop().await
+    writeln!(
+        report,
+        "the last visit goes on: no click tells that half an hour is over"
+    )?;
+    run.stop().await?;
+    Ok(report)
 }
 
 /// Clicks, by minute.

@@ -1,6 +1,6 @@
 //! How many times was each word said?
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result};
 use tidemill::prelude::*;
@@ -35,7 +35,8 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// Counts the words of a file, or of [`SAMPLE`], and prints those said most.
-pub async fn run(file: Option<&Path>) -> Result<()> {
+pub async fn run(file: Option<&Path>) -> Result<String> {
+    let mut report = String::new();
     let text = match file {
         Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
         None => SAMPLE.to_owned(),
@@ -49,11 +50,16 @@ pub async fn run(file: Option<&Path>) -> Result<()> {
     let mut counts = run.running().store(&COUNTS).all().await?;
     counts.sort_by(|(word, count), (other, more)| more.cmp(count).then_with(|| word.cmp(other)));
     let said: i64 = counts.iter().map(|(_, count)| count).sum();
-    println!("{said} words, {} different; those said most", counts.len());
+    writeln!(
+        report,
+        "{said} words, {} different; those said most",
+        counts.len()
+    )?;
     for (word, count) in counts.iter().take(10) {
-        println!("  {count:>6}  {word}");
+        writeln!(report, "  {count:>6}  {word}")?;
     }
-    run.stop().await
+    run.stop().await?;
+    Ok(report)
 }
 
 /// Some lines.
