@@ -1,4 +1,5 @@
-//! The book. Each chapter is a module here, so that `cargo test --doc` compiles and runs every code block.
+//! The book. Each chapter is a module here, so that `cargo test --doc` compiles and runs every code block. The pages in
+//! `examples/` quote the programs of tidemill-examples, whose tests hold them to it.
 
 #[doc = include_str!("five_minutes.md")]
 pub mod five_minutes {}
@@ -35,6 +36,9 @@ pub mod exactly_once {}
 
 #[doc = include_str!("upgrading.md")]
 pub mod upgrading {}
+
+#[doc = include_str!("broker.md")]
+pub mod broker {}
 
 #[doc = include_str!("moving_from_kafka_streams.md")]
 pub mod moving_from_kafka_streams {}

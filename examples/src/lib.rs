@@ -15,6 +15,7 @@ pub mod access_log;
 pub mod alerts;
 pub mod payments;
 pub mod rate_limit;
+pub mod recommend;
 pub mod visits;
 pub mod word_count;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use tidemill_examples::{access_log, alerts, payments, rate_limit, visits, word_count};
+use tidemill_examples::{access_log, alerts, payments, rate_limit, recommend, visits, word_count};
 
 const USAGE: &str = "\
 usage: cargo run --release -p tidemill-examples -- NAME [FILE]
@@ -14,6 +14,7 @@ usage: cargo run --release -p tidemill-examples -- NAME [FILE]
   visits              how long do users stay?
   rate-limit          who asks too often?
   payments            which orders are paid?
+  recommend           what should a reader read next?
 
 Without FILE each runs on a sample of its own. BOOTSTRAP_SERVERS names a cluster; without it a broker starts in the process.";
 
@@ -30,6 +31,7 @@ async fn main() -> Result<()> {
         ["visits"] => visits::run().await,
         ["rate-limit"] => rate_limit::run().await,
         ["payments"] => payments::run().await,
+        ["recommend"] => recommend::run().await,
         _ => {
             eprintln!("{USAGE}");
             std::process::exit(2);

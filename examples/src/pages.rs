@@ -1,6 +1,6 @@
 //! Each example has a page in the book. A page quotes its code and shows what it prints: here both are held to it.
 
-use crate::{access_log, alerts, payments, rate_limit, visits, word_count};
+use crate::{access_log, alerts, payments, rate_limit, recommend, visits, word_count};
 
 /// What stands in a page between fences of this language.
 fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
@@ -49,3 +49,4 @@ page!(alerts_are_as_their_page_says, "alerts", alerts::run());
 page!(visits_are_as_their_page_says, "visits", visits::run());
 page!(rate_limit_is_as_its_page_says, "rate_limit", rate_limit::run());
 page!(payments_are_as_their_page_says, "payments", payments::run());
+page!(recommend_is_as_its_page_says, "recommend", recommend::run());
