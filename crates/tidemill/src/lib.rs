@@ -4,7 +4,7 @@
 //! that state by compacted changelog topics, and produces topics. The broker is part of it: a program that is told of no
 //! cluster starts one in its own process, and the same program runs unchanged on any Apache Kafka cluster.
 //!
-//! # Word count
+//! # The first program
 //!
 //! ```
 //! use tidemill::prelude::*;
@@ -44,16 +44,50 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The same program in a test, without a broker, threads or waiting:
+//!
+//! ```
+//! # use tidemill::prelude::*;
+//! # const LINES: Topic<String, String> = Topic::new("lines");
+//! # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+//! # let app = App::new("word-count");
+//! # app.stream(&LINES)
+//! #     .flat_map_values(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+//! #     .group_by(|_, word| word.clone())
+//! #     .count(&COUNTS);
+//! use tidemill::testing::{TestDriver, ms};
+//!
+//! let mut t = TestDriver::new(&app);
+//! t.pipe(&LINES, "a", "to be or not to be", ms(1));
+//! assert_eq!(t.row(&COUNTS, "be").map(|row| row.value), Some(2));
+//! ```
+//!
+//! # Where to find what
+//!
+//! [`prelude`] has what most programs use; everything else is here, at the top, or in a module named for its crate.
+//!
 //! | to do | use |
 //! |---|---|
-//! | compose a program | [`App`], [`KStream`], [`KTable`] |
+//! | compose a program | [`App`], [`KStream`], [`KTable`]; windows: [`Tumbling`], [`Session`]; joins: [`JoinWindow`] |
+//! | write an operator of your own | [`Processor`], [`FixedKeyProcessor`] |
+//! | say what follows an error | [`Policy`] |
 //! | run it | [`Start`] (`app.start(config)`), [`Config`], [`Running`] |
-//! | test it, in virtual time | [`testing::TestDriver`] |
+//! | ask it | [`Running::store`] |
+//! | test it, in virtual time | [`testing::TestDriver`], and [`testing::Simulation`] for several instances |
 //! | give types a wire format | [`Data`], `#[derive(Data)]` |
-//! | only read or write a log | [`client`] |
-//! | a broker in the process | `tidemill::broker::Broker` (feature `broker`) |
+//! | only read or write a log | `Producer`, `Consumer` and `Admin` in [`client`] (feature `kafka`) |
+//! | start a broker in the process | `tidemill::broker::Broker` (feature `broker`) |
 //!
-//! Features, all on by default: `rocksdb` (state on disk), `kafka` (clusters through librdkafka) and `broker`.
+//! # Features
+//!
+//! | feature | by default | what it adds | without it |
+//! |---|---|---|---|
+//! | `rocksdb` | yes | state on disk | state is in memory, and read from its changelogs at each start |
+//! | `kafka` | yes | `Producer`, `Consumer`, `Admin`; clusters with TLS or SASL, through librdkafka | programs reach plaintext clusters, ours or Apache Kafka, with a client of our own |
+//! | `broker` | yes | a broker in the process, where `bootstrap.servers` is not set | `bootstrap.servers` must be set |
+//! | `http` | no | `Running::query_service`: queries over HTTP | |
+//!
+//! `rocksdb` needs a C++ compiler and libclang to build, `kafka` a C compiler, make and OpenSSL's headers.
 
 pub use tidemill_client as client;
 pub use tidemill_data as data;
