@@ -165,7 +165,11 @@ pub async fn run() -> Result<String> {
     for reader in ["ann", "bob"] {
         let list = run.running().store(&LISTS).get(&reader.to_owned()).await?;
         let next = list.unwrap_or_default().next;
-        writeln!(report, "{reader} should read {}", next.0.join(", "))?;
+        let next = match next.0.as_slice() {
+            [] => "nothing new".to_owned(),
+            next => next.join(", "),
+        };
+        writeln!(report, "{reader} should read: {next}")?;
     }
     run.stop().await?;
     Ok(report)

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
 
-use tidemill_data::{BoxError, Headers, Place, Stamped, StoreName, Timestamp, Topic, Windowed};
+use tidemill_data::{BoxError, Headers, Place, Timestamp, Topic};
 use tidemill_store::{ByteStore, ChangelogPosition, Family, KeyRange, MemoryByteStore, TopicId, WriteOp};
 use tidemill_streams::{
-    App, Failure, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId,
-    Topology, WindowedRow,
+    App, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId, Topology,
 };
 
 use crate::{TestError, cluster::Cluster, global::Global};
+
+mod reading;
 
 /// Opens the database of a task, with a family for each of the named stores. It is called again after a restart.
 pub type Opener = Box<dyn FnMut(TaskId, &[String]) -> Result<Arc<dyn ByteStore>, BoxError>>;
@@ -50,6 +51,19 @@ const RECORDS_PER_TURN: usize = 1_000;
 impl TestDriver {
     /// Every topic has one partition, and state is in memory.
     ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// assert_eq!(t.row(&COUNTS, "u1").map(|row| row.value), Some(1));
+    /// ```
+    ///
     /// # Panics
     /// When the program cannot run.
     #[must_use]
@@ -60,6 +74,20 @@ impl TestDriver {
 
     /// Every topic has this many partitions, if the app does not say otherwise.
     ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::with_partitions(&app, 3);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// t.pipe(&CLICKS, "u2", "home", ms(2)); // maybe in another task
+    /// assert_eq!(t.rows(&COUNTS).len(), 2);
+    /// ```
+    ///
     /// # Panics
     /// When the program cannot run.
     #[must_use]
@@ -69,6 +97,23 @@ impl TestDriver {
     }
 
     /// With partitions chosen for some topics, and with databases that the test opens.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_store::MemoryByteStore;
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, TestError, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const SEEN: Topic<String, String> = Topic::new("seen");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).to(&SEEN);
+    /// let opener = Box::new(|_task, stores: &[String]| Ok(Arc::new(MemoryByteStore::new(stores)) as Arc<_>));
+    /// let mut t = TestDriver::try_new(&app, 1, &[("clicks", 4)], opener)?; // all topics have one, clicks have four
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// # assert_eq!(t.read(&SEEN).len(), 1);
+    /// # Ok::<(), TestError>(())
+    /// ```
     ///
     /// # Errors
     /// When the program cannot run with these topics, or a database cannot be opened.
@@ -148,6 +193,20 @@ impl TestDriver {
 
     /// Writes a record to a topic, and lets everything happen that follows.
     ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(10));
+    /// t.pipe(&CLICKS, "u1", "news", ms(20));
+    /// assert_eq!(t.row(&COUNTS, "u1").map(|row| (row.value, row.timestamp)), Some((2, ms(20))));
+    /// ```
+    ///
     /// # Panics
     /// When a record fails and the policy is to fail.
     #[track_caller]
@@ -171,6 +230,21 @@ impl TestDriver {
     }
 
     /// As [`pipe`](Self::pipe), with headers.
+    ///
+    /// ```
+    /// # use tidemill_data::{Headers, Topic};
+    /// # use tidemill_streams::{App, Record};
+    /// # use tidemill_testing::{TestDriver, TestError, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const SEEN: Topic<String, String> = Topic::new("seen");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).to(&SEEN);
+    /// let mut t = TestDriver::new(&app);
+    /// let headers = Headers::new().with("trace", "7");
+    /// t.try_pipe(&CLICKS, Record { key: "u1".into(), value: "home".into(), timestamp: ms(1), headers })?;
+    /// assert_eq!(t.read(&SEEN).first().map(|record| record.headers.len()), Some(1));
+    /// # Ok::<(), TestError>(())
+    /// ```
     ///
     /// # Errors
     /// When the record cannot be written, or one fails and the policy is to fail.
@@ -200,6 +274,20 @@ impl TestDriver {
     }
 
     /// Writes a record of bytes, which may be none that the program can read.
+    ///
+    /// ```
+    /// # use tidemill_data::{Headers, Topic};
+    /// # use tidemill_streams::{App, RawRecord};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// # const SEEN: Topic<String, i64> = Topic::new("seen");
+    /// # let app = App::new("docs");
+    /// # app.stream(&AMOUNTS).to(&SEEN);
+    /// let mut t = TestDriver::new(&app);
+    /// let value = Some(b"three"[..].into()); // an i64 has eight bytes
+    /// let poison = RawRecord { offset: 0, timestamp: ms(1), key: None, value, headers: Headers::new() };
+    /// assert!(t.try_pipe_raw("amounts", poison).is_err());
+    /// ```
     ///
     /// # Errors
     /// When a record fails and the policy is to fail.
@@ -282,12 +370,54 @@ impl TestDriver {
 
     /// How many calls of [`map_async`](tidemill_streams::KStream::map_async) are in flight. Those that can go on are
     /// polled whenever something happens: a record, a move of the clock, or [`settle`](Self::settle).
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::{App, InFlight};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const SEEN: Topic<String, String> = Topic::new("seen");
+    /// # let app = App::new("docs");
+    /// app.stream(&CLICKS)
+    ///     .map_async(InFlight::ordered(10), |_, page| async move { std::future::pending::<()>().await; page })
+    ///     .to(&SEEN);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// assert_eq!(t.calls_in_flight(), 1); // nobody answers
+    /// ```
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
         self.tasks.iter().map(Task::calls_in_flight).sum()
     }
 
     /// Lets calls go on whose futures the test has woken, and everything happen that follows.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::{App, InFlight};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const SEEN: Topic<String, String> = Topic::new("seen");
+    /// # let app = App::new("docs");
+    /// let answered = Arc::new(AtomicBool::new(false));
+    /// # let answer = Arc::clone(&answered);
+    /// app.stream(&CLICKS)
+    ///     .map_async(InFlight::ordered(10), move |_, page| {
+    ///         let answered = Arc::clone(&answered);
+    ///         std::future::poll_fn(move |cx| match answered.load(Ordering::Relaxed) {
+    ///             true => std::task::Poll::Ready(page.clone()),
+    ///             false => { cx.waker().wake_by_ref(); std::task::Poll::Pending }
+    ///         })
+    ///     })
+    ///     .to(&SEEN);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// assert!(t.read(&SEEN).is_empty());
+    /// answer.store(true, Ordering::Relaxed);
+    /// t.settle();
+    /// assert_eq!(t.read(&SEEN).len(), 1);
+    /// ```
     ///
     /// # Panics
     /// When something fails and the policy is to fail.
@@ -297,12 +427,49 @@ impl TestDriver {
     }
 
     /// The wall clock.
+    ///
+    /// ```
+    /// # use tidemill_data::{SECOND, StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// let before = t.now();
+    /// t.advance(SECOND);
+    /// assert_eq!(t.now(), before.saturating_add(SECOND));
+    /// # t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// ```
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
     /// Moves the wall clock, and calls what is then due.
+    ///
+    /// ```
+    /// # use tidemill_data::{MINUTE, SECOND, StoreName, Topic, Windowed};
+    /// # use tidemill_streams::{App, Tumbling};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<Windowed<String>, i64> = StoreName::new("counts");
+    /// # const CLOSED: Topic<String, Option<i64>> = Topic::new("closed");
+    /// # let app = App::new("docs");
+    /// app.stream(&CLICKS)
+    ///     .group_by_key()
+    ///     .window(Tumbling::of(SECOND).close_when_idle(MINUTE))
+    ///     .emit_on_close()
+    ///     .count(&COUNTS)
+    ///     .to_stream()
+    ///     .map(|window, count| (window.key, count))
+    ///     .to(&CLOSED);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// t.advance(2 * MINUTE); // nothing came for a minute
+    /// assert_eq!(t.read(&CLOSED).len(), 1);
+    /// ```
     ///
     /// # Panics
     /// When something fails and the policy is to fail.
@@ -312,6 +479,19 @@ impl TestDriver {
     }
 
     /// As [`advance`](Self::advance).
+    ///
+    /// ```
+    /// # use tidemill_data::{SECOND, StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, TestError};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.try_advance(SECOND)?;
+    /// # Ok::<(), TestError>(())
+    /// ```
     ///
     /// # Errors
     /// When something fails and the policy is to fail.
@@ -324,162 +504,22 @@ impl TestDriver {
         self.run()
     }
 
-    /// The records of a topic that were not read yet, partition by partition.
-    ///
-    /// # Panics
-    /// When a record cannot be read as these types.
-    #[track_caller]
-    pub fn read<K: 'static, V: 'static>(&mut self, topic: &Topic<K, V>) -> Vec<Record<K, V>> {
-        let decode = |record: RawRecord| {
-            let headers = record.headers;
-            let key = topic
-                .key()
-                .decode(Place::key(topic.name(), &headers), record.key.as_deref())?;
-            let value = topic
-                .value()
-                .decode(Place::value(topic.name(), &headers), record.value.as_deref())?;
-            Ok(Record {
-                key,
-                value,
-                timestamp: record.timestamp,
-                headers,
-            })
-        };
-        self.read_raw(topic.name())
-            .into_iter()
-            .map(|record| pass(decode(record)))
-            .collect()
-    }
-
-    /// As [`read`](Self::read), as bytes.
-    pub fn read_raw(&mut self, topic: &str) -> Vec<RawRecord> {
-        let mut unread = Vec::new();
-        for partition in 0..self.cluster.partitions(topic) {
-            let records = self.cluster.records(topic, partition);
-            let from = self.read.entry((topic.to_owned(), partition)).or_default();
-            unread.extend(records.get(*from..).unwrap_or_default().iter().cloned());
-            *from = records.len();
-        }
-        unread
-    }
-
-    /// All topics that have records, changelogs included.
-    #[must_use]
-    pub fn topics(&self) -> Vec<String> {
-        self.cluster.topics().cloned().collect()
-    }
-
-    /// A row of a table's store.
-    ///
-    /// # Panics
-    /// When it cannot be read.
-    #[track_caller]
-    pub fn row<K: 'static, V: 'static>(
-        &mut self,
-        store: &StoreName<K, V>,
-        key: impl Into<K>,
-    ) -> Option<Stamped<V>> {
-        let key = key.into();
-        self.tasks
-            .iter_mut()
-            .find_map(|task| pass(task.row(store, &key).map_err(TestError::from)))
-    }
-
-    /// All rows of a table's store, task by task.
-    ///
-    /// # Panics
-    /// When they cannot be read.
-    #[track_caller]
-    pub fn rows<K: 'static, V: 'static>(&mut self, store: &StoreName<K, V>) -> Vec<(K, Stamped<V>)> {
-        // Every task sees the whole of a global store.
-        let globals = self.topology.global_stores();
-        let global = globals.iter().any(|global| global.store == store.name());
-        let tasks = if global { 1 } else { usize::MAX };
-        self.tasks
-            .iter_mut()
-            .take(tasks)
-            .flat_map(|task| pass(task.rows(store).map_err(TestError::from)))
-            .collect()
-    }
-
-    /// One window's row of a windowed table; for a session both bounds count.
-    ///
-    /// ```
-    /// use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
-    /// use tidemill_streams::{App, Tumbling};
-    /// use tidemill_testing::{TestDriver, ms};
-    ///
-    /// const IN: Topic<String, String> = Topic::new("in");
-    /// const COUNTS: StoreName<Windowed<String>, i64> = StoreName::new("counts");
-    ///
-    /// let app = App::new("docs");
-    /// app.stream(&IN).group_by_key().window(Tumbling::of(MINUTE)).count(&COUNTS);
-    /// let mut t = TestDriver::new(&app);
-    /// t.pipe(&IN, "k", "v", ms(5));
-    /// let row = t.window(&COUNTS, &Windowed::new("k".to_owned(), 0, 60_000));
-    /// assert_eq!(row.map(|row| (row.value, row.timestamp)), Some((1, ms(5))));
-    /// ```
-    ///
-    /// # Panics
-    /// When it cannot be read.
-    #[track_caller]
-    pub fn window<K: 'static, V: 'static>(
-        &mut self,
-        store: &StoreName<Windowed<K>, V>,
-        window: &Windowed<K>,
-    ) -> Option<Stamped<V>> {
-        self.tasks
-            .iter_mut()
-            .find_map(|task| pass(task.window(store, window).map_err(TestError::from)))
-    }
-
-    /// All rows of a windowed table, task by task, in order of key and window.
-    ///
-    /// ```
-    /// use tidemill_data::{MINUTE, StoreName, Topic, Windowed};
-    /// use tidemill_streams::{App, Tumbling};
-    /// use tidemill_testing::{TestDriver, ms};
-    ///
-    /// const IN: Topic<String, String> = Topic::new("in");
-    /// const COUNTS: StoreName<Windowed<String>, i64> = StoreName::new("counts");
-    ///
-    /// let app = App::new("docs");
-    /// app.stream(&IN).group_by_key().window(Tumbling::of(MINUTE)).count(&COUNTS);
-    /// let mut t = TestDriver::new(&app);
-    /// t.pipe(&IN, "k", "v", ms(5));
-    /// let rows = t.windows(&COUNTS);
-    /// assert_eq!(rows.first().map(|(key, row)| (key.to_string(), row.value)), Some(("k@0/60000".to_owned(), 1)));
-    /// ```
-    ///
-    /// # Panics
-    /// When they cannot be read.
-    #[track_caller]
-    pub fn windows<K: Ord + 'static, V: 'static>(
-        &mut self,
-        store: &StoreName<Windowed<K>, V>,
-    ) -> Vec<WindowedRow<K, V>> {
-        self.tasks
-            .iter_mut()
-            .flat_map(|task| {
-                let mut rows = pass(task.windows(store, None).map_err(TestError::from));
-                rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-                rows
-            })
-            .collect()
-    }
-
-    /// How many records operators dropped.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.tasks.iter().map(Task::dropped).sum()
-    }
-
-    /// The failures that a policy dealt with since this was last asked.
-    pub fn take_failures(&mut self) -> Vec<Failure> {
-        self.tasks.iter_mut().flat_map(Task::take_failures).collect()
-    }
-
     /// Commits all tasks: changelogs, offsets, state.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// assert!(t.read_raw("docs-counts-changelog").is_empty());
+    /// t.commit();
+    /// assert_eq!(t.read_raw("docs-counts-changelog").len(), 1);
+    /// ```
     ///
     /// # Panics
     /// When state cannot be written.
@@ -519,6 +559,21 @@ impl TestDriver {
 
     /// Commits, stops all tasks and starts them again on the state they left.
     ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// t.restart();
+    /// t.pipe(&CLICKS, "u1", "news", ms(2));
+    /// assert_eq!(t.row(&COUNTS, "u1").map(|row| row.value), Some(2));
+    /// ```
+    ///
     /// # Panics
     /// When state cannot be written or opened.
     #[track_caller]
@@ -528,6 +583,20 @@ impl TestDriver {
     }
 
     /// Stops all tasks without a commit and starts them again: what was not committed is lost and done again.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// t.crash(); // nothing was committed: the click is read again
+    /// assert_eq!(t.row(&COUNTS, "u1").map(|row| row.value), Some(1));
+    /// ```
     ///
     /// # Panics
     /// When state cannot be opened, or a record fails this time.
@@ -559,6 +628,20 @@ impl TestDriver {
 
     /// Commits, loses all state, and starts the tasks again: state comes back from the changelogs. Databases that the
     /// test opens are emptied.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let mut t = TestDriver::new(&app);
+    /// t.pipe(&CLICKS, "u1", "home", ms(1));
+    /// t.restart_without_state(); // as on a new machine
+    /// assert_eq!(t.row(&COUNTS, "u1").map(|row| row.value), Some(1));
+    /// ```
     ///
     /// # Panics
     /// When state cannot be written or opened.
@@ -625,12 +708,23 @@ pub(crate) fn pass<T>(result: Result<T, TestError>) -> T {
 }
 
 /// A time as milliseconds.
+///
+/// ```
+/// # use tidemill_testing::ms;
+/// assert_eq!(ms(1_500).millis(), 1_500);
+/// ```
 #[must_use]
 pub fn ms(ms: i64) -> Timestamp {
     Timestamp::from_millis(ms)
 }
 
 /// A time of the first day of 1970, as `10:00` or `10:00:30`.
+///
+/// ```
+/// # use tidemill_testing::{at, ms};
+/// assert_eq!(at("00:01"), ms(60_000));
+/// assert_eq!(at("00:01:30"), ms(90_000));
+/// ```
 ///
 /// # Panics
 /// When it is no such time.

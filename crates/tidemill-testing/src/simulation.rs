@@ -105,6 +105,21 @@ impl Simulation {
 
     /// Writes a record to a topic. Nothing follows before [`run`](Self::run) or [`settle`](Self::settle).
     ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{Guarantee, Scene, Simulation, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS).to_stream().to(&TOTALS);
+    /// # let scene = Scene { partitions: 2, instances: 2, guarantee: Guarantee::ExactlyOnce, seed: 7 };
+    /// let mut simulation = Simulation::new(&app, &scene);
+    /// simulation.pipe(&CLICKS, "u1", "home", ms(1));
+    /// assert!(simulation.read(&TOTALS).is_empty()); // nobody has worked yet
+    /// ```
+    ///
     /// # Panics
     /// When it cannot be encoded.
     #[track_caller]
@@ -130,6 +145,22 @@ impl Simulation {
     }
 
     /// Lets so many things happen: work, commits, crashes, returns and their rebalances, and time that passes.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{Guarantee, Scene, Simulation, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS).to_stream().to(&TOTALS);
+    /// # let scene = Scene { partitions: 2, instances: 2, guarantee: Guarantee::ExactlyOnce, seed: 7 };
+    /// let mut simulation = Simulation::new(&app, &scene);
+    /// simulation.pipe(&CLICKS, "u1", "home", ms(1));
+    /// simulation.run(50);
+    /// assert!(!simulation.trace().is_empty());
+    /// ```
     ///
     /// # Panics
     /// When a record fails and the policy is to fail, or a store cannot be read or written.
@@ -227,6 +258,23 @@ impl Simulation {
 
     /// Lets all instances come back, and everything be worked off and committed, without faults.
     ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{Guarantee, Scene, Simulation, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS).to_stream().to(&TOTALS);
+    /// # let scene = Scene { partitions: 2, instances: 2, guarantee: Guarantee::ExactlyOnce, seed: 7 };
+    /// let mut simulation = Simulation::new(&app, &scene);
+    /// simulation.pipe(&CLICKS, "u1", "home", ms(1));
+    /// simulation.run(50);
+    /// simulation.settle();
+    /// assert_eq!(simulation.read(&TOTALS).len(), 1); // once, whatever happened
+    /// ```
+    ///
     /// # Panics
     /// As [`run`](Self::run).
     #[track_caller]
@@ -253,12 +301,48 @@ impl Simulation {
     }
 
     /// Everything that happened, one line each.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{Guarantee, Scene, Simulation, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS).to_stream().to(&TOTALS);
+    /// # let scene = Scene { partitions: 2, instances: 2, guarantee: Guarantee::ExactlyOnce, seed: 7 };
+    /// let run = || {
+    ///     let mut simulation = Simulation::new(&app, &scene);
+    ///     simulation.run(50);
+    ///     simulation.trace().to_vec()
+    /// };
+    /// assert_eq!(run(), run()); // one seed, one run
+    /// # let _ = ms(1);
+    /// ```
     #[must_use]
     pub fn trace(&self) -> &[String] {
         &self.trace
     }
 
     /// The records of a topic that were not read yet, partition by partition, as readers of committed records see them.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{Guarantee, Scene, Simulation, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS).to_stream().to(&TOTALS);
+    /// # let scene = Scene { partitions: 2, instances: 2, guarantee: Guarantee::ExactlyOnce, seed: 7 };
+    /// let mut simulation = Simulation::new(&app, &scene);
+    /// simulation.pipe(&CLICKS, "u1", "home", ms(1));
+    /// simulation.settle();
+    /// let totals: Vec<_> = simulation.read(&TOTALS).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(totals, [Some(1)]);
+    /// ```
     ///
     /// # Panics
     /// When a record cannot be read as these types.
@@ -287,6 +371,23 @@ impl Simulation {
     }
 
     /// All rows of a table's store, of all instances, task by task.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{Guarantee, Scene, Simulation, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # const TOTALS: Topic<String, Option<i64>> = Topic::new("totals");
+    /// # let app = App::new("docs");
+    /// # app.stream(&CLICKS).group_by_key().count(&COUNTS).to_stream().to(&TOTALS);
+    /// # let scene = Scene { partitions: 2, instances: 2, guarantee: Guarantee::ExactlyOnce, seed: 7 };
+    /// let mut simulation = Simulation::new(&app, &scene);
+    /// simulation.pipe(&CLICKS, "u1", "home", ms(1));
+    /// simulation.settle();
+    /// let counts: Vec<_> = simulation.rows(&COUNTS).into_iter().map(|(user, row)| (user, row.value)).collect();
+    /// assert_eq!(counts, [("u1".to_owned(), 1)]);
+    /// ```
     ///
     /// # Panics
     /// When they cannot be read.
