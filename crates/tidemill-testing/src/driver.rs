@@ -393,28 +393,29 @@ impl TestDriver {
     /// Lets calls go on whose futures the test has woken, and everything happen that follows.
     ///
     /// ```
-    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use std::{future::poll_fn, sync::{Arc, Mutex}, task::{Poll, Waker}};
     /// # use tidemill_data::Topic;
     /// # use tidemill_streams::{App, InFlight};
     /// # use tidemill_testing::{TestDriver, ms};
     /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
     /// # const SEEN: Topic<String, String> = Topic::new("seen");
     /// # let app = App::new("docs");
-    /// let answered = Arc::new(AtomicBool::new(false));
-    /// # let answer = Arc::clone(&answered);
+    /// let asked: Arc<Mutex<Option<Waker>>> = Arc::default();
+    /// # let waiting = Arc::clone(&asked);
     /// app.stream(&CLICKS)
     ///     .map_async(InFlight::ordered(10), move |_, page| {
-    ///         let answered = Arc::clone(&answered);
-    ///         std::future::poll_fn(move |cx| match answered.load(Ordering::Relaxed) {
-    ///             true => std::task::Poll::Ready(page.clone()),
-    ///             false => { cx.waker().wake_by_ref(); std::task::Poll::Pending }
+    ///         let asked = Arc::clone(&asked);
+    ///         poll_fn(move |cx| match asked.lock().unwrap().replace(cx.waker().clone()) {
+    ///             None => Poll::Pending, // until it is woken
+    ///             Some(_) => Poll::Ready(page.clone()),
     ///         })
     ///     })
     ///     .to(&SEEN);
     /// let mut t = TestDriver::new(&app);
     /// t.pipe(&CLICKS, "u1", "home", ms(1));
     /// assert!(t.read(&SEEN).is_empty());
-    /// answer.store(true, Ordering::Relaxed);
+    /// let waker = waiting.lock().unwrap().clone();
+    /// waker.expect("the call waits").wake();
     /// t.settle();
     /// assert_eq!(t.read(&SEEN).len(), 1);
     /// ```
