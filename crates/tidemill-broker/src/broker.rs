@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidemill_log::{Disk, LogDirs, LogDirsOptions, OpenError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -23,6 +23,7 @@ use crate::listeners;
 use crate::local::{self, Local};
 use crate::metadata::{Durability, MetadataError, MetadataFile};
 use crate::metrics::Metrics;
+use crate::mover;
 use crate::producer_ids::ProducerIds;
 use crate::settings::{BrokerSettings, ListenerError, TopicAtStart, TopicValues, Values};
 use crate::shared::Shared;
@@ -124,6 +125,7 @@ impl Broker {
             metrics: Metrics::new(),
             admission: Admission::default(),
             request_memory,
+            movers: Notify::new(),
             stopping: watch::Sender::new(false),
         });
         create_topics(&shared, &config.topics)?;
@@ -140,6 +142,7 @@ impl Broker {
         let (local, arrivals) = Local::new();
         tasks.spawn(local::accept(Arc::clone(&shared), endpoint, arrivals));
         tasks.spawn(housekeeping::run(Arc::clone(&shared)));
+        tasks.spawn(mover::run(Arc::clone(&shared)));
         cleaner::spawn(&shared, &mut tasks);
         tracing::info!(%address, advertised = bootstrap, cluster = shared.cluster_id(), "listening");
         Ok(Broker {

@@ -74,6 +74,7 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
@@ -135,6 +136,10 @@ pub(crate) async fn dispatch(
         ApiKey::OffsetForLeaderEpoch => call.answer(handlers::offset_for_leader_epoch::handle).await,
         ApiKey::DescribeConfigs => call.answer(handlers::describe_configs::handle).await,
         ApiKey::CreatePartitions => call.answer_blocking(handlers::create_partitions::handle).await,
+        ApiKey::AlterReplicaLogDirs => {
+            call.answer_blocking(handlers::alter_replica_log_dirs::handle)
+                .await
+        }
         ApiKey::DescribeLogDirs => call.answer(handlers::describe_log_dirs::handle).await,
         ApiKey::IncrementalAlterConfigs => {
             call.answer_blocking(handlers::incremental_alter_configs::handle)

@@ -47,6 +47,7 @@ mod housekeeping;
 mod log_config;
 mod markers;
 mod metadata;
+mod mover;
 mod partition;
 mod producer_ids;
 mod read_back;

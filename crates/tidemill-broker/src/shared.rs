@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tidemill_log::LogDirs;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::admission::{Admission, RequestMemory};
 use crate::fetch_sessions::FetchSessions;
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     /// What all requests in work may take.
     pub(crate) request_memory: RequestMemory,
+    /// Told when a log is wanted in another directory.
+    pub(crate) movers: Notify,
     /// Becomes true when the broker stops.
     pub(crate) stopping: watch::Sender<bool>,
 }

@@ -100,13 +100,7 @@ impl<E: Entry> Index<E> {
     /// The index of a new, active segment; makes its file.
     pub(crate) fn create(disk: &dyn Disk, path: PathBuf) -> Result<Self, DiskError> {
         disk.create(&path)?.truncate(0)?;
-        Ok(Self {
-            path,
-            entries: Entries::InMemory {
-                entries: Vec::new(),
-                written: 0,
-            },
-        })
+        Ok(Self::empty(path))
     }
 
     /// The index in a file of `len` bytes, not looked at yet; `None` when that length cannot be right.
@@ -120,6 +114,26 @@ impl<E: Entry> Index<E> {
                 file: None,
             },
         })
+    }
+
+    /// The index of a sealed segment whose files were copied, this one to `path`.
+    pub(crate) fn copied_to(&self, path: PathBuf) -> Self {
+        let count = self.len();
+        Self {
+            path,
+            entries: Entries::InFile { count, file: None },
+        }
+    }
+
+    /// The index of a segment without batches, whose file is at `path` or will be.
+    pub(crate) fn empty(path: PathBuf) -> Self {
+        Self {
+            path,
+            entries: Entries::InMemory {
+                entries: Vec::new(),
+                written: 0,
+            },
+        }
     }
 
     /// The index whose file is `file` and will be at `path`.
@@ -173,6 +187,11 @@ impl<E: Entry> Index<E> {
         } else {
             Ok(())
         }
+    }
+
+    /// The bytes of the file of a sealed segment's index.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        (self.len() * E::SIZE) as u64
     }
 
     pub(crate) fn len(&self) -> usize {

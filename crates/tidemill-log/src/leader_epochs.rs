@@ -1,6 +1,6 @@
 //! Which leader epoch wrote which offsets, kept in `leader-epoch-checkpoint`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::checkpoint;
@@ -116,20 +116,28 @@ impl LeaderEpochs {
         })
     }
 
+    /// Keeps them at `path` from here on, where they have been written.
+    pub(crate) fn move_to(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     fn write(&self) -> Result<(), DiskError> {
+        self.write_to(&self.path)
+    }
+
+    /// Writes them to `path`.
+    pub(crate) fn write_to(&self, path: &Path) -> Result<(), DiskError> {
         let lines = self
             .starts
             .iter()
             .map(|(epoch, start)| format!("{} {start}", epoch.0));
         // Not synced: after a power cut the epochs are read from the batches again.
-        checkpoint::write_unsynced(&*self.disk, &self.path, lines)
+        checkpoint::write_unsynced(&*self.disk, path, lines)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::disk::MemoryDisk;
 

@@ -51,9 +51,11 @@ pub use disk::{DirEntry, Disk, DiskError, DiskFile, FileDisk, FileLock, MemoryDi
 pub use leader_epochs::EpochEnd;
 pub use log::{
     Appended, DeleteError, FetchPart, Fetched, FileRange, FirstBatch, FlushError, Log, OpenError,
-    OpenOptions, ReadError, ReadUpTo, Shutdown, TimestampedOffset,
+    OpenOptions, ReadError, ReadUpTo, RelocateError, Shutdown, TimestampedOffset,
 };
-pub use log_dirs::{LogDirs, LogDirsOptions, Recovered};
+pub use log_dirs::{
+    LogDirs, LogDirsOptions, Recovered, Relocated, RelocationPace, RelocationRefused, RelocationUnderWay,
+};
 pub use producer_state::{ProducerDescription, ProducerError, TransactionGuard};
 pub use recovery::{DamagedSegment, Fault, RecoveryReport, Truncated};
 pub use tail_cache::TailBudget;

@@ -21,6 +21,7 @@ use crate::types::{LeaderEpoch, Offset, ProducerId, Timestamp, TopicPartition};
 mod append;
 mod compact;
 mod read;
+mod relocate;
 mod retention;
 mod sync;
 mod timestamps;
@@ -30,6 +31,8 @@ mod tests;
 
 pub use append::Appended;
 pub use read::{FetchPart, Fetched, FileRange, FirstBatch, ReadError, ReadUpTo};
+pub use relocate::RelocateError;
+pub(crate) use relocate::{MOVED, Relocation};
 pub use retention::DeleteError;
 pub use sync::FlushError;
 pub use timestamps::TimestampedOffset;
@@ -123,8 +126,8 @@ pub struct Log {
     topic_partition: TopicPartition,
     topic_id: Option<Uuid>,
     disk: Arc<dyn Disk>,
-    dir: Arc<Path>,
-    // Held for the time of a copy of the handle.
+    // Changes when the log moves to another log directory. Held for a copy of the handle, as is the next.
+    dir: RwLock<Arc<Path>>,
     config: RwLock<Arc<LogConfig>>,
     // Guards appending, rolling and deleting segments: whoever changes the list of segments holds it.
     writer: Mutex<Writer>,
@@ -151,6 +154,8 @@ pub struct Log {
     compacting: Mutex<()>,
     // Set when the log ends, or a batch was found that cannot be compacted: no compaction begins or goes on.
     compaction_ended: AtomicBool,
+    // Set while the log moves to another log directory, from when compactions must not change it any more.
+    relocating: AtomicBool,
     // Everything below has been compacted, unless it lies below the log's start.
     compacted_to: AtomicI64,
     // Whether names in the directory have changed since it was synced.
@@ -194,7 +199,7 @@ impl Log {
             topic_partition: options.topic_partition,
             topic_id,
             disk,
-            dir,
+            dir: RwLock::new(dir),
             config: RwLock::new(Arc::new(config)),
             writer: Mutex::new(Writer {
                 active: loaded.active,
@@ -215,6 +220,7 @@ impl Log {
             replacing: Mutex::new(()),
             compacting: Mutex::new(()),
             compaction_ended: AtomicBool::new(false),
+            relocating: AtomicBool::new(false),
             compacted_to: AtomicI64::new(options.compacted_to.min(loaded.log_end).0),
             dir_changed: AtomicBool::new(loaded.changed_names),
             condition: AtomicU8::new(OPEN),
@@ -233,8 +239,8 @@ impl Log {
     }
 
     /// The partition's directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    pub fn dir(&self) -> Arc<Path> {
+        Arc::clone(&self.dir.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The first offset there is.

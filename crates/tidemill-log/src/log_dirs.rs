@@ -7,6 +7,7 @@
 //!           recovery-point-offset-checkpoint, log-start-offset-checkpoint, cleaner-offset-checkpoint
 //!           <topic>-<partition>/             a log
 //!           <topic>-<partition>.<id>-delete/ a log on its way out
+//!           <topic>-<partition>.<n>-future/ a log on its way here from another log directory
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,15 +28,22 @@ use crate::types::{Offset, Timestamp, TopicPartition};
 mod compact;
 mod meta_properties;
 mod parallel;
+mod relocations;
 
 #[cfg(test)]
 mod tests;
 
 use meta_properties::MetaProperties;
+use relocations::Relocations;
+pub use relocations::{Relocated, RelocationPace, RelocationRefused, RelocationUnderWay};
 
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const DELETED: &str = "-delete";
+const FUTURE: &str = "-future";
+
+/// The longest name that file systems take.
+const NAME_BYTES_MAX: usize = 255;
 
 /// How many logs are synced at once when all are closed: syncs that run together share the file system's commits.
 const CLOSING_THREADS: usize = 16;
@@ -72,6 +80,8 @@ pub struct LogDirs {
     populations: Mutex<Vec<usize>>,
     // Guards the set of logs that are compacted right now, each by one thread.
     compacting: Mutex<HashSet<TopicPartition>>,
+    // Guards the list of moves that are wanted or under way; never held across a copy.
+    relocations: Mutex<Relocations>,
     // Guards the list of directories whose logs are deleted, renamed already, and still take room.
     leftovers: Mutex<Vec<PathBuf>>,
 }
@@ -102,25 +112,24 @@ impl LogDirs {
         let tail_budget = Arc::new(TailBudget::new(options.tail_cache_bytes));
         let (dirs, cluster_id) = claim(&*disk, &options)?;
         let mut present: BTreeMap<TopicPartition, Present> = BTreeMap::new();
+        let mut interrupted = Vec::new();
         for dir in &dirs {
-            for found in partitions_in(&*disk, &dir.path, &tail_budget)? {
+            let found = partitions_in(&*disk, &dir.path, &tail_budget)?;
+            interrupted.extend(
+                found
+                    .arriving
+                    .into_iter()
+                    .map(|partition| (partition, dir.path.clone())),
+            );
+            for found in found.partitions {
                 let partition = found.topic_partition.clone();
-                if let Some(twice) = present.get(&partition) {
-                    let first = twice.options.dir.clone();
-                    return Err(OpenError::Twice {
-                        partition,
-                        first,
-                        second: found.dir,
-                    });
-                }
+                let found = match present.remove(&partition) {
+                    Some(first) => relocations::resolve(&*disk, first.options, found)?,
+                    None => found,
+                };
                 let config = config_of(&partition);
-                present.insert(
-                    partition,
-                    Present {
-                        options: found,
-                        config,
-                    },
-                );
+                let options = found;
+                present.insert(partition, Present { options, config });
             }
         }
         let threads = options.recovery_threads_per_dir.max(1) * dirs.len();
@@ -136,26 +145,22 @@ impl LogDirs {
             reports.push((log.topic_partition().clone(), report));
             logs.insert(log.topic_partition().clone(), Arc::new(log));
         }
-        let population = |dir: &LogDir| {
-            logs.values()
-                .filter(|log| log.dir().parent() == Some(&dir.path))
-                .count()
-        };
+        let population = |dir: &LogDir| logs.values().filter(|log| lies_in(log, &dir.path)).count();
         let populations = dirs.iter().map(population).collect();
         let logs = RwLock::new(logs);
-        Ok((
-            Self {
-                disk,
-                dirs,
-                cluster_id,
-                tail_budget,
-                logs,
-                populations: Mutex::new(populations),
-                compacting: Mutex::default(),
-                leftovers: Mutex::default(),
-            },
-            reports,
-        ))
+        let this = Self {
+            disk,
+            dirs,
+            cluster_id,
+            tail_budget,
+            logs,
+            populations: Mutex::new(populations),
+            compacting: Mutex::default(),
+            relocations: Mutex::default(),
+            leftovers: Mutex::default(),
+        };
+        this.resume_relocations(interrupted)?;
+        Ok((this, reports))
     }
 
     /// The id of the cluster that the directories belong to.
@@ -206,6 +211,7 @@ impl LogDirs {
             .min_by_key(|(_, population)| **population);
         let (parent, population) = fewest.expect("there is a directory, or opening had failed");
         let dir = parent.path.join(partition.to_string());
+        self.clear_the_way(&dir, &partition)?;
         self.disk.create_dir(&dir)?;
         partition_metadata::write(&*self.disk, &dir, topic_id)?;
         let tail_budget = Arc::clone(&self.tail_budget);
@@ -234,19 +240,19 @@ impl LogDirs {
                 .filter_map(|partition| logs.remove(partition))
                 .collect()
         };
+        self.forget_relocations(partitions);
         // A later partition of the same name must not find the offsets of this one.
         self.write_checkpoints()?;
         for log in gone {
             log.abandon();
-            let population = self.dir_of(log.dir()).and_then(|at| populations.get_mut(at));
+            let dir = log.dir();
+            let population = self.dir_of(&dir).and_then(|at| populations.get_mut(at));
             population
                 .into_iter()
                 .for_each(|population| *population = population.saturating_sub(1));
-            let id = log.topic_id().unwrap_or_default().simple();
-            let aside = log
-                .dir()
-                .with_file_name(format!("{}.{id}{DELETED}", log.topic_partition()));
-            self.disk.rename(log.dir(), &aside)?;
+            let id = log.topic_id().unwrap_or_default().simple().to_string();
+            let aside = dir.with_file_name(beside(log.topic_partition(), &id, DELETED));
+            self.disk.rename(&dir, &aside)?;
             self.leftovers().push(aside);
         }
         Ok(())
@@ -321,25 +327,28 @@ impl LogDirs {
 
     fn write_checkpoints(&self) -> Result<(), DiskError> {
         let logs = self.logs();
-        for dir in &self.dirs {
-            let here = || logs.iter().filter(|log| log.dir().parent() == Some(&dir.path));
-            let points = here()
-                .map(|log| (log.topic_partition().clone(), log.recovery_point()))
-                .collect();
-            checkpoint::write_offsets(&*self.disk, &dir.path.join(RECOVERY_POINTS), &points)?;
-            let starts = here()
-                .map(|log| (log.topic_partition().clone(), log.log_start_offset()))
-                .filter(|(_, start)| *start > Offset(0))
-                .collect();
-            checkpoint::write_offsets(&*self.disk, &dir.path.join(LOG_STARTS), &starts)?;
-            self.write_compacted(dir, &logs)?;
-        }
-        Ok(())
+        self.dirs.iter().try_for_each(|dir| {
+            let here: Vec<_> = logs.iter().filter(|log| lies_in(log, &dir.path)).collect();
+            self.write_checkpoints_of(dir, &here)
+        })
     }
 
-    fn write_compacted(&self, dir: &LogDir, logs: &[Arc<Log>]) -> Result<(), DiskError> {
-        let here = logs.iter().filter(|log| log.dir().parent() == Some(&dir.path));
+    /// Writes the checkpoints of one directory, for the logs that are there or about to be.
+    fn write_checkpoints_of(&self, dir: &LogDir, here: &[&Arc<Log>]) -> Result<(), DiskError> {
+        let logs = || here.iter().map(|log| (log.topic_partition().clone(), log));
+        let points = logs().map(|(name, log)| (name, log.recovery_point())).collect();
+        checkpoint::write_offsets(&*self.disk, &dir.path.join(RECOVERY_POINTS), &points)?;
+        let starts = logs()
+            .map(|(name, log)| (name, log.log_start_offset()))
+            .filter(|(_, start)| *start > Offset(0))
+            .collect();
+        checkpoint::write_offsets(&*self.disk, &dir.path.join(LOG_STARTS), &starts)?;
+        self.write_compacted(dir, here)
+    }
+
+    fn write_compacted(&self, dir: &LogDir, here: &[&Arc<Log>]) -> Result<(), DiskError> {
         let compacted: BTreeMap<_, _> = here
+            .iter()
             .map(|log| (log.topic_partition().clone(), log.compacted_to()))
             .filter(|(_, to)| *to > Offset(0))
             .collect();
@@ -361,6 +370,23 @@ impl LogDirs {
     fn populations(&self) -> MutexGuard<'_, Vec<usize>> {
         self.populations.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a log lies in the log directory `dir`.
+fn lies_in(log: &Log, dir: &Path) -> bool {
+    log.dir().parent() == Some(dir)
+}
+
+/// The name of a directory beside a partition's: `<topic>-<partition>.<id><suffix>`, the topic cut short where a file
+/// system would not take the name.
+fn beside(partition: &TopicPartition, id: &str, suffix: &str) -> String {
+    let mut name = partition.to_string();
+    // Names of topics are ASCII; another one on disk is left as it is.
+    let room = NAME_BYTES_MAX.saturating_sub(id.len() + suffix.len() + 1);
+    if name.is_char_boundary(room) {
+        name.truncate(room);
+    }
+    format!("{name}.{id}{suffix}")
 }
 
 /// Locks the directories and checks whose they are.
@@ -401,12 +427,15 @@ fn claim(disk: &dyn Disk, options: &LogDirsOptions) -> Result<(Vec<LogDir>, Stri
     Ok((dirs, cluster_id))
 }
 
+/// What a log directory has.
+struct InDir {
+    partitions: Vec<OpenOptions>,
+    // What was on its way here from another directory.
+    arriving: Vec<TopicPartition>,
+}
+
 /// The partitions in a directory. What was on its way out is removed; so is the mark of a clean stop.
-fn partitions_in(
-    disk: &dyn Disk,
-    dir: &Path,
-    tail_budget: &Arc<TailBudget>,
-) -> Result<Vec<OpenOptions>, DiskError> {
+fn partitions_in(disk: &dyn Disk, dir: &Path, tail_budget: &Arc<TailBudget>) -> Result<InDir, DiskError> {
     let points = checkpoint::read_offsets(disk, &dir.join(RECOVERY_POINTS))?;
     let starts = checkpoint::read_offsets(disk, &dir.join(LOG_STARTS))?;
     let compacted = checkpoint::read_offsets(disk, &dir.join(COMPACTED))?;
@@ -419,11 +448,12 @@ fn partitions_in(
         Err(error) if error.is_not_found() => Shutdown::Unclean,
         Err(error) => return Err(error),
     };
-    let mut found = Vec::new();
+    let (mut partitions, mut arriving) = (Vec::new(), Vec::new());
     for entry in disk.list(dir)? {
         let DirEntry::Dir { name } = entry else { continue };
-        if name.ends_with(DELETED) {
+        if name.ends_with(DELETED) || name.ends_with(FUTURE) {
             disk.remove_dir(&dir.join(&name))?;
+            arriving.extend(relocations::partition_of(&name));
             continue;
         }
         let Some(topic_partition) = TopicPartition::from_dir_name(&name) else {
@@ -431,7 +461,7 @@ fn partitions_in(
         };
         let offset =
             |from: &BTreeMap<TopicPartition, Offset>| from.get(&topic_partition).copied().unwrap_or_default();
-        found.push(OpenOptions {
+        partitions.push(OpenOptions {
             dir: dir.join(&name),
             shutdown,
             recovery_point: offset(&points),
@@ -441,5 +471,5 @@ fn partitions_in(
             topic_partition,
         });
     }
-    Ok(found)
+    Ok(InDir { partitions, arriving })
 }

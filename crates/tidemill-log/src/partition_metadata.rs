@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::disk::{self, Disk, DiskError};
 
-const FILE: &str = "partition.metadata";
+pub(crate) const FILE: &str = "partition.metadata";
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// The digits of 128 bits, six each.
 const DIGITS: usize = 22;

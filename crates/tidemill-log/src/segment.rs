@@ -12,6 +12,7 @@ use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::types::{Offset, Timestamp};
 
 mod active;
+mod copy;
 
 pub(crate) use active::{Active, AppendFailure, Placed, Tail};
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use tidemill_log::TopicPartition;
 use tidemill_protocol::messages::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
     DescribeLogDirsTopic,
@@ -30,22 +31,37 @@ pub(crate) async fn handle(context: Context, request: DescribeLogDirsRequest) ->
 
 fn describe(shared: &Shared, dir: &Path, asked: Option<&HashSet<(String, i32)>>) -> DescribeLogDirsResult {
     let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for log in shared.dirs.logs() {
-        let partition = log.topic_partition();
-        let wanted =
-            asked.is_none_or(|asked| asked.contains(&(partition.topic.clone(), partition.partition)));
-        if !wanted || !log.dir().starts_with(dir) {
-            continue;
+    let mut tell = |partition: &TopicPartition, told: DescribeLogDirsPartition| {
+        if asked.is_none_or(|asked| asked.contains(&(partition.topic.clone(), partition.partition))) {
+            topics.entry(partition.topic.clone()).or_default().push(told);
         }
-        topics
-            .entry(partition.topic.clone())
-            .or_default()
-            .push(DescribeLogDirsPartition {
-                partition_index: partition.partition,
-                partition_size: i64::try_from(log.size_bytes()).unwrap_or(i64::MAX),
-                offset_lag: 0,
-                is_future_key: false,
-            });
+    };
+    for log in shared.dirs.logs() {
+        if log.dir().parent() == Some(dir) {
+            let partition = log.topic_partition();
+            tell(
+                partition,
+                DescribeLogDirsPartition {
+                    partition_index: partition.partition,
+                    partition_size: i64::try_from(log.size_bytes()).unwrap_or(i64::MAX),
+                    offset_lag: 0,
+                    is_future_key: false,
+                },
+            );
+        }
+    }
+    for moving in shared.dirs.relocations_under_way() {
+        if moving.dir == dir {
+            tell(
+                &moving.partition,
+                DescribeLogDirsPartition {
+                    partition_index: moving.partition.partition,
+                    partition_size: i64::try_from(moving.copied_bytes).unwrap_or(i64::MAX),
+                    offset_lag: moving.lag,
+                    is_future_key: true,
+                },
+            );
+        }
     }
     let topics = topics.into_iter().map(|(name, mut partitions)| {
         partitions.sort_by_key(|partition| partition.partition_index);

@@ -43,6 +43,7 @@ pub const SETTINGS: &[Setting] = &[
     broker("log.cleaner.threads", Int, "1").range(1, 64).doc("How many logs are compacted at once."),
     broker("log.cleaner.dedupe.buffer.size", Long, "134217728").range(1, i64::MAX).dynamic().doc("What all compactions together may take to remember keys, 32 bytes each; a log with more keys is compacted in several passes."),
     broker("log.cleaner.backoff.ms", Long, "15000").range(0, i64::MAX).dynamic().doc("How long to wait before looking again when there is nothing to compact."),
+    broker("replica.alter.log.dirs.io.max.bytes.per.second", Long, MAX).range(1, i64::MAX).dynamic().doc("What a move to another log directory may copy a second."),
     broker("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157E308").range(1, i64::MAX).dynamic().doc("What all compactions together may read and write a second."),
 
     // Settings of topics, with the broker's default for each.

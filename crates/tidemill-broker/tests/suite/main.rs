@@ -12,6 +12,7 @@ mod consumer_groups;
 mod fetch;
 mod group_requests;
 mod listeners;
+mod log_dirs;
 mod produce;
 mod storage;
 mod support;

@@ -264,7 +264,7 @@ impl Log {
         let base = self.log_end_offset();
         writer.active.complete_indexes()?;
         self.write_snapshot(writer, base)?;
-        let segment = Arc::new(Segment::create(&self.disk, &self.dir, base)?);
+        let segment = Arc::new(Segment::create(&self.disk, &self.dir(), base)?);
         let tail = Tail {
             max_timestamp_offset: base,
             ..Tail::default()
@@ -280,7 +280,7 @@ impl Log {
 
     /// Writes the producers' state before `at`. Not synced: its checksum tells a torn one, and the log has it all.
     pub(super) fn write_snapshot(&self, writer: &Writer, at: Offset) -> Result<(), DiskError> {
-        let path = segment::file_path(&self.dir, at, segment::SNAPSHOT);
+        let path = segment::file_path(&self.dir(), at, segment::SNAPSHOT);
         disk::replace_unsynced(&*self.disk, &path, &writer.producers.snapshot())
     }
 }

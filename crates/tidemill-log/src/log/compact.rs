@@ -52,7 +52,8 @@ impl Log {
     /// The share of bytes that were never compacted, if compacting the log is due by its settings.
     pub fn compaction_due(&self, now: Timestamp) -> Result<Option<f64>, DiskError> {
         let config = self.config();
-        if !config.cleanup_policy.compacts() || self.compaction_ended.load(Ordering::Acquire) {
+        let never = !config.cleanup_policy.compacts() || self.compaction_ended.load(Ordering::Acquire);
+        if never || self.relocating.load(Ordering::Acquire) {
             return Ok(None);
         }
         let plan = self.plan(&config, now)?;
@@ -69,6 +70,9 @@ impl Log {
         pace: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Compacted, CompactError> {
         let _one_at_a_time = guard(&self.compacting);
+        if self.relocating.load(Ordering::Acquire) {
+            return Err(CompactError::Stopped);
+        }
         let config = self.config();
         let plan = self.plan(&config, now)?;
         let mut done = Compacted {
@@ -250,7 +254,7 @@ impl Log {
         let cleaned = match result {
             Ok(Some(cleaned)) => cleaned,
             other => {
-                compaction::discard(&*self.disk, &self.dir, base)?;
+                compaction::discard(&*self.disk, &self.dir(), base)?;
                 return other.map(|_| None);
             }
         };
@@ -273,7 +277,8 @@ impl Log {
             return Ok(None);
         };
         let base = first.base_offset();
-        let mut cleaned = CleanedSegment::create(&self.disk, &self.dir, base, config.index_interval_bytes)?;
+        let dir = self.dir();
+        let mut cleaned = CleanedSegment::create(&self.disk, &dir, base, config.index_interval_bytes)?;
         let mut changed = group.len() > 1;
         for (segment, next_base) in group {
             let mut batches = BatchReader::new(segment, 0, *next_base)?;
@@ -313,7 +318,7 @@ impl Log {
         markers_gone: &[Offset],
     ) -> Result<bool, CompactError> {
         let base = cleaned.segment.base_offset();
-        let (disk, dir) = (&*self.disk, &*self.dir);
+        let (disk, dir) = (&*self.disk, &*self.dir());
         let replaced: Vec<Offset> = old.iter().skip(1).map(|segment| segment.base_offset()).collect();
         {
             let _replacing = guard(&self.replacing);

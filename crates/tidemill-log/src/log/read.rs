@@ -196,12 +196,13 @@ impl Log {
             fetched.parts = found.parts.into_iter().map(FetchPart::Memory).collect();
             fetched.next_offset = found.next_offset;
         } else {
-            match self.read_files(&Wanted {
+            let wanted = Wanted {
                 from,
                 limit,
                 bytes_max,
                 first,
-            }) {
+            };
+            match self.with_segments(|segments| self.read_files(segments, &wanted)) {
                 Ok(Some((range, next_offset))) => {
                     fetched.parts.push(FetchPart::File(range));
                     fetched.next_offset = next_offset;
@@ -244,8 +245,27 @@ impl Log {
         })
     }
 
-    fn read_files(&self, wanted: &Wanted) -> Result<Option<(FileRange, Offset)>, ReadError> {
-        let segments = self.segments();
+    /// Reads from the segments that there are, and from those in their place when files went meanwhile: the log may
+    /// have moved to another directory.
+    pub(super) fn with_segments<T>(
+        &self,
+        read: impl Fn(&[Arc<Segment>]) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        loop {
+            let segments = self.segments();
+            match read(&segments) {
+                Err(ReadError::Disk(error))
+                    if error.is_not_found() && !Arc::ptr_eq(&segments, &self.segments()) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn read_files(
+        &self,
+        segments: &[Arc<Segment>],
+        wanted: &Wanted,
+    ) -> Result<Option<(FileRange, Offset)>, ReadError> {
         let at = segments
             .partition_point(|s| s.base_offset() <= wanted.from)
             .saturating_sub(1);

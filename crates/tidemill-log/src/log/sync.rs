@@ -95,7 +95,7 @@ impl Log {
         }
         // Sync the directory too: without it a crash can keep the bytes and lose the name.
         if self.dir_changed.swap(false, Ordering::AcqRel) {
-            self.disk.sync_dir(&self.dir)?;
+            self.disk.sync_dir(&self.dir())?;
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Log {
             // One that is there is as good: it was made, or read, when the log ended here.
             if self
                 .disk
-                .open(&segment::file_path(&self.dir, end, segment::SNAPSHOT))
+                .open(&segment::file_path(&self.dir(), end, segment::SNAPSHOT))
                 .is_err()
             {
                 self.write_snapshot(&writer, end)?;

@@ -1,5 +1,7 @@
 //! Offsets by time.
 
+use std::sync::Arc;
+
 use super::{Log, ReadError, guard};
 use crate::records;
 use crate::segment::{Located, Segment};
@@ -19,8 +21,16 @@ pub struct TimestampedOffset {
 impl Log {
     /// The first record that is not older than `timestamp`.
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, ReadError> {
+        self.with_segments(|segments| self.find_in(segments, timestamp))
+    }
+
+    fn find_in(
+        &self,
+        segments: &[Arc<Segment>],
+        timestamp: Timestamp,
+    ) -> Result<Option<TimestampedOffset>, ReadError> {
         let mut from = self.log_start_offset();
-        for segment in self.segments().iter() {
+        for segment in segments {
             if segment.size() == 0 || segment.max_timestamp()? < timestamp {
                 continue;
             }
@@ -37,10 +47,11 @@ impl Log {
 
     /// The first record with the largest time in the log.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>, ReadError> {
-        let mut newest = Timestamp::NONE;
-        for segment in self.segments().iter() {
-            newest = newest.max(segment.max_timestamp()?);
-        }
+        let newest = self.with_segments(|segments| {
+            segments.iter().try_fold(Timestamp::NONE, |newest, segment| {
+                Ok(newest.max(segment.max_timestamp()?))
+            })
+        })?;
         if newest == Timestamp::NONE {
             Ok(None)
         } else {

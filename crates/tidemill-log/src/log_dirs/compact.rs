@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::LogDirs;
+use super::{LogDirs, lies_in};
 use crate::compaction::{CompactError, Compacted, CompactionLimits};
 use crate::disk::DiskError;
 use crate::log::Log;
@@ -57,8 +57,12 @@ impl LogDirs {
 
     fn checkpoint_compacted(&self, log: &Log) -> Result<(), DiskError> {
         let _populations = self.populations();
-        let dir = self.dir_of(log.dir()).and_then(|at| self.dirs.get(at));
-        dir.map_or(Ok(()), |dir| self.write_compacted(dir, &self.logs()))
+        let Some(dir) = self.dir_of(&log.dir()).and_then(|at| self.dirs.get(at)) else {
+            return Ok(());
+        };
+        let logs = self.logs();
+        let here: Vec<_> = logs.iter().filter(|log| lies_in(log, &dir.path)).collect();
+        self.write_compacted(dir, &here)
     }
 
     fn in_work(&self) -> MutexGuard<'_, HashSet<TopicPartition>> {

@@ -7,6 +7,8 @@ use tidemill_protocol::compression::Compression;
 use super::*;
 use crate::{Append, FirstBatch, LeaderEpoch, MemoryDisk, Origin, ReadUpTo};
 
+mod relocations;
+
 const NOW: Timestamp = Timestamp(1000);
 
 fn options(dirs: &[&str]) -> LogDirsOptions {
