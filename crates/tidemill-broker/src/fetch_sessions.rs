@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tidemill_log::Timestamp;
 use tidemill_protocol::messages::fetch::{FetchPartition, FetchRequest};
 use tidemill_protocol::{ErrorCode, Uuid};
 
@@ -11,6 +12,11 @@ use tidemill_protocol::{ErrorCode, Uuid};
 const FINAL_EPOCH: i32 = -1;
 /// The epoch of a request that wants a new session.
 const INITIAL_EPOCH: i32 = 0;
+
+/// How many partitions all sessions together remember, each in some 150 bytes: a partition need not exist to be named.
+const PARTITIONS_MAX: usize = 1_000_000;
+/// How long a session is kept that nobody uses. A consumer whose session is gone begins another.
+const IDLE_MS_MAX: i64 = 120_000;
 
 /// How a request names a topic: by id from version 13 on, by name before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,11 +76,14 @@ struct Session {
     partitions: Vec<Wanted>,
     /// When it was last used, by a counter: the one used longest ago makes room.
     used: u64,
+    used_at: Timestamp,
 }
 
 #[derive(Debug, Default)]
 struct Cache {
     sessions: HashMap<i32, Session>,
+    // How many partitions they remember.
+    partitions: usize,
     last_id: i32,
     uses: u64,
 }
@@ -85,6 +94,7 @@ pub(crate) struct FetchSessions {
     // Guards the map; held only while it is read or changed.
     cache: Mutex<Cache>,
     sessions_max: usize,
+    partitions_max: usize,
 }
 
 impl FetchSessions {
@@ -92,19 +102,33 @@ impl FetchSessions {
         FetchSessions {
             cache: Mutex::default(),
             sessions_max,
+            partitions_max: PARTITIONS_MAX,
         }
     }
 
+    /// Lets go of the sessions that nobody has used for a while.
+    pub(crate) fn expire(&self, now: Timestamp) {
+        self.lock()
+            .remove_if(|session| now.since(session.used_at) > IDLE_MS_MAX);
+    }
+
     /// What `request` asks for, after it changed its session.
-    pub(crate) fn plan(&self, request: &mut FetchRequest, version: i16) -> Result<Plan, ErrorCode> {
+    pub(crate) fn plan(
+        &self,
+        request: &mut FetchRequest,
+        version: i16,
+        now: Timestamp,
+    ) -> Result<Plan, ErrorCode> {
         let by_id = version >= 13;
         let (id, epoch) = (request.session_id, request.session_epoch);
         let added = wanted(request, by_id);
         let mut cache = self.lock();
         if version < 7 || epoch == FINAL_EPOCH || epoch == INITIAL_EPOCH {
-            cache.sessions.remove(&id);
+            cache.remove(id);
             let session = match epoch {
-                INITIAL_EPOCH if version >= 7 => cache.open(&added, by_id, self.sessions_max),
+                INITIAL_EPOCH if version >= 7 => {
+                    cache.open(&added, by_id, now, (self.sessions_max, self.partitions_max))
+                }
                 _ => Membership::None,
             };
             return Ok(Plan {
@@ -124,12 +148,20 @@ impl FetchSessions {
         if session.by_id != by_id {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
-        session.used = uses;
+        (session.used, session.used_at) = (uses, now);
         session.epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
+        let before = session.partitions.len();
         session.change(added, request, by_id);
+        let wanted = session.partitions.clone();
+        cache.partitions = cache.partitions - before + wanted.len();
+        if cache.partitions > self.partitions_max {
+            // The consumer asks for all it wants again, and is answered without a session if it is that much.
+            cache.remove(id);
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
         Ok(Plan {
             session: Membership::Incremental(id),
-            wanted: session.partitions.clone(),
+            wanted,
         })
     }
 
@@ -167,17 +199,22 @@ impl FetchSessions {
 }
 
 impl Cache {
-    fn open(&mut self, wanted: &[Wanted], by_id: bool, sessions_max: usize) -> Membership {
-        if sessions_max == 0 || wanted.is_empty() {
+    fn open(
+        &mut self,
+        wanted: &[Wanted],
+        by_id: bool,
+        now: Timestamp,
+        (sessions_max, partitions_max): (usize, usize),
+    ) -> Membership {
+        if sessions_max == 0 || wanted.is_empty() || wanted.len() > partitions_max {
             return Membership::None;
         }
-        if self.sessions.len() >= sessions_max {
-            let oldest = self
-                .sessions
-                .iter()
-                .min_by_key(|(_, session)| session.used)
-                .map(|(id, _)| *id);
-            oldest.map(|id| self.sessions.remove(&id));
+        while self.sessions.len() >= sessions_max || self.partitions + wanted.len() > partitions_max {
+            let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used);
+            match oldest.map(|(id, _)| *id) {
+                Some(id) => self.remove(id),
+                None => break,
+            }
         }
         self.uses += 1;
         loop {
@@ -195,9 +232,26 @@ impl Cache {
             by_id,
             partitions: wanted.to_vec(),
             used: self.uses,
+            used_at: now,
         };
+        self.partitions += wanted.len();
         self.sessions.insert(self.last_id, session);
         Membership::New(self.last_id)
+    }
+
+    fn remove(&mut self, id: i32) {
+        if let Some(gone) = self.sessions.remove(&id) {
+            self.partitions -= gone.partitions.len();
+        }
+    }
+
+    fn remove_if(&mut self, is_gone: impl Fn(&Session) -> bool) {
+        self.sessions.retain(|_, session| !is_gone(session));
+        self.partitions = self
+            .sessions
+            .values()
+            .map(|session| session.partitions.len())
+            .sum();
     }
 }
 
@@ -254,6 +308,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp(1_000_000);
+
     fn request(session: (i32, i32), partitions: &[i32]) -> FetchRequest {
         let partitions = partitions
             .iter()
@@ -285,9 +341,9 @@ mod tests {
     #[test]
     fn a_session_remembers_adds_and_forgets() {
         let sessions = FetchSessions::new(10);
-        let first = sessions.plan(&mut request((0, 0), &[0, 1]), 12).unwrap();
+        let first = sessions.plan(&mut request((0, 0), &[0, 1]), 12, NOW).unwrap();
         assert_eq!((first.session, indexes(&first)), (Membership::New(1), vec![0, 1]));
-        let second = sessions.plan(&mut request((1, 1), &[2]), 12).unwrap();
+        let second = sessions.plan(&mut request((1, 1), &[2]), 12, NOW).unwrap();
         assert_eq!(
             (second.session, indexes(&second)),
             (Membership::Incremental(1), vec![0, 1, 2])
@@ -298,19 +354,26 @@ mod tests {
             partitions: vec![1],
             ..Default::default()
         }];
-        assert_eq!(indexes(&sessions.plan(&mut forget, 12).unwrap()), [0, 2]);
+        assert_eq!(indexes(&sessions.plan(&mut forget, 12, NOW).unwrap()), [0, 2]);
     }
 
     #[test]
     fn a_wrong_epoch_an_unknown_session_and_a_change_to_ids_are_refused() {
         let sessions = FetchSessions::new(10);
-        sessions.plan(&mut request((0, 0), &[0]), 12).unwrap();
-        let refused = |session, version| sessions.plan(&mut request(session, &[]), version).unwrap_err();
+        sessions.plan(&mut request((0, 0), &[0]), 12, NOW).unwrap();
+        let refused = |session, version| {
+            sessions
+                .plan(&mut request(session, &[]), version, NOW)
+                .unwrap_err()
+        };
         assert_eq!(refused((1, 5), 12), ErrorCode::InvalidFetchSessionEpoch);
         assert_eq!(refused((9, 1), 12), ErrorCode::FetchSessionIdNotFound);
         assert_eq!(refused((1, 1), 13), ErrorCode::FetchSessionTopicIdError);
         assert_eq!(
-            sessions.plan(&mut request((1, -1), &[0]), 12).unwrap().session,
+            sessions
+                .plan(&mut request((1, -1), &[0]), 12, NOW)
+                .unwrap()
+                .session,
             Membership::None
         );
         assert_eq!(refused((1, 1), 12), ErrorCode::FetchSessionIdNotFound);
@@ -319,13 +382,13 @@ mod tests {
     #[test]
     fn the_session_used_longest_ago_makes_room() {
         let sessions = FetchSessions::new(2);
-        sessions.plan(&mut request((0, 0), &[0]), 12).unwrap();
-        sessions.plan(&mut request((0, 0), &[0]), 12).unwrap();
-        sessions.plan(&mut request((1, 1), &[]), 12).unwrap();
-        sessions.plan(&mut request((0, 0), &[0]), 12).unwrap();
-        assert!(sessions.plan(&mut request((1, 2), &[]), 12).is_ok());
+        sessions.plan(&mut request((0, 0), &[0]), 12, NOW).unwrap();
+        sessions.plan(&mut request((0, 0), &[0]), 12, NOW).unwrap();
+        sessions.plan(&mut request((1, 1), &[]), 12, NOW).unwrap();
+        sessions.plan(&mut request((0, 0), &[0]), 12, NOW).unwrap();
+        assert!(sessions.plan(&mut request((1, 2), &[]), 12, NOW).is_ok());
         assert_eq!(
-            sessions.plan(&mut request((2, 1), &[]), 12),
+            sessions.plan(&mut request((2, 1), &[]), 12, NOW),
             Err(ErrorCode::FetchSessionIdNotFound)
         );
     }
@@ -333,12 +396,48 @@ mod tests {
     #[test]
     fn partitions_that_got_records_go_behind_the_others() {
         let sessions = FetchSessions::new(1);
-        let plan = sessions.plan(&mut request((0, 0), &[0, 1, 2]), 12).unwrap();
+        let plan = sessions.plan(&mut request((0, 0), &[0, 1, 2]), 12, NOW).unwrap();
         let mut told = plan.wanted[0].clone();
         told.told = Some((5, 0));
         sessions.answered(plan.session, &[(told, true)]);
-        let next = sessions.plan(&mut request((1, 1), &[]), 12).unwrap();
+        let next = sessions.plan(&mut request((1, 1), &[]), 12, NOW).unwrap();
         assert_eq!(indexes(&next), [1, 2, 0]);
         assert_eq!(next.wanted[2].told, Some((5, 0)));
+    }
+
+    #[test]
+    fn sessions_are_forgotten_when_nobody_uses_them() {
+        let sessions = FetchSessions::new(10);
+        sessions.plan(&mut request((0, 0), &[0]), 12, NOW).unwrap();
+        sessions.plan(&mut request((0, 0), &[0]), 12, NOW).unwrap();
+        let later = Timestamp(NOW.0 + IDLE_MS_MAX);
+        sessions.plan(&mut request((2, 1), &[]), 12, later).unwrap();
+        sessions.expire(later);
+        sessions.expire(Timestamp(later.0 + 1));
+        let go_on = |id, epoch| sessions.plan(&mut request((id, epoch), &[]), 12, later);
+        assert_eq!(go_on(1, 1), Err(ErrorCode::FetchSessionIdNotFound));
+        assert!(go_on(2, 2).is_ok());
+    }
+
+    #[test]
+    fn what_all_sessions_remember_is_bounded() {
+        let sessions = FetchSessions {
+            partitions_max: 5,
+            ..FetchSessions::new(10)
+        };
+        let plan = |session, partitions: &[i32]| {
+            let plan = sessions.plan(&mut request(session, partitions), 12, NOW);
+            plan.map(|plan| (plan.session, plan.wanted.len()))
+        };
+        assert_eq!(plan((0, 0), &[0, 1, 2]), Ok((Membership::New(1), 3)));
+        assert_eq!(plan((0, 0), &[0, 1]), Ok((Membership::New(2), 2)));
+        // A third makes room for itself, and one that wants more than there is gets none.
+        assert_eq!(plan((0, 0), &[0, 1, 2]), Ok((Membership::New(3), 3)));
+        assert_eq!(plan((1, 1), &[]), Err(ErrorCode::FetchSessionIdNotFound));
+        assert_eq!(plan((0, 0), &[0, 1, 2, 3, 4, 5]), Ok((Membership::None, 6)));
+        // One that grows beyond it begins again.
+        assert_eq!(plan((3, 1), &[5, 6]), Err(ErrorCode::FetchSessionIdNotFound));
+        assert_eq!(plan((2, 1), &[]), Ok((Membership::Incremental(2), 2)));
+        assert_eq!(plan((0, 0), &[0, 1, 2]), Ok((Membership::New(4), 3)));
     }
 }

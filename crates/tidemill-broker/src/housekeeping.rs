@@ -37,7 +37,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let dirs = Arc::clone(&shared.dirs);
         let worker = Arc::clone(&shared);
         let work = tokio::task::spawn_blocking(move || match task {
-            Task::Tick => dirs.tick(clock::now()),
+            Task::Tick => {
+                dirs.tick(clock::now());
+                worker.fetch_sessions.expire(clock::now());
+            }
             Task::Checkpoint => {
                 if let Err(error) = dirs.checkpoint() {
                     tracing::error!(%error, "checkpoints were not written");

@@ -9,6 +9,7 @@ use tidemill_protocol::messages::fetch::{
 };
 use tidemill_protocol::{ErrorCode, KString, Records, Uuid};
 
+use crate::clock;
 use crate::error_code;
 use crate::fetch_sessions::{Membership, Plan, TopicKey, Wanted};
 use crate::partition::{Partition, check_epoch};
@@ -24,7 +25,10 @@ const SENDFILE_BYTES_MIN: usize = 16 * 1024;
 /// The response, and the ranges of files that belong into the gaps of its records.
 pub(crate) async fn handle(context: Context, mut request: FetchRequest) -> (FetchResponse, Vec<FileRange>) {
     let shared = &context.shared;
-    let plan = match shared.fetch_sessions.plan(&mut request, context.version) {
+    let plan = match shared
+        .fetch_sessions
+        .plan(&mut request, context.version, clock::now())
+    {
         Ok(plan) => plan,
         Err(error_code) => {
             let response = FetchResponse {

@@ -11,14 +11,11 @@
 #[allow(dead_code, reason = "the suite uses more of it")]
 mod support;
 
+mod bombs;
+mod extremes;
+
 use crate::support::{Client, batch, create_request, fetch_request, pair, produce_request, values};
 use tidemill_broker::{Broker, BrokerConfig};
-use tidemill_protocol::batch::BatchBuilder;
-use tidemill_protocol::compression::Compression;
-use tidemill_protocol::messages::delete_records::{
-    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
-};
-use tidemill_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use tidemill_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use tidemill_protocol::{ErrorCode, request_frame};
 use tokio::io::AsyncWriteExt;
@@ -232,26 +229,6 @@ async fn large_requests_wait_for_memory_and_small_ones_do_not() {
 }
 
 #[tokio::test]
-async fn decompression_bombs_are_refused() {
-    let _alone = MEMORY.lock().await;
-    let (broker, mut client) = healthy().await;
-    client
-        .create("compacted", 1, &[("cleanup.policy", "compact")])
-        .await;
-    let zeros = vec![0; 120 << 20];
-    for codec in [Compression::Zstd, Compression::Gzip] {
-        let mut builder = BatchBuilder::new(codec);
-        builder.push(1000, Some(b"key"), Some(&zeros), []);
-        let bomb = builder.build();
-        assert!(bomb.len() < 1 << 20, "{} bytes", bomb.len());
-        let refused = client.produce("compacted", 0, bomb).await;
-        assert_ne!(refused.error_code, ErrorCode::None);
-        is_healthy(&mut client, "after").await;
-    }
-    broker.shutdown().await;
-}
-
-#[tokio::test]
 async fn counts_and_lengths_that_lie_close_their_connection_only() {
     let _alone = MEMORY.lock().await;
     let (broker, mut client) = healthy().await;
@@ -335,58 +312,5 @@ async fn names_that_are_paths_make_nothing() {
             .count(),
         0
     );
-    broker.shutdown().await;
-}
-
-#[tokio::test]
-async fn extreme_offsets_and_times_are_errors_or_answers() {
-    let (broker, mut client) = healthy().await;
-    client.create("t", 1, &[("retention.ms", "-1")]).await;
-    for time in [i64::MIN, -1, 0, i64::MAX - 1, i64::MAX] {
-        let mut builder = BatchBuilder::new(Compression::None);
-        builder.push(time, Some(b"key"), Some(b"value"), []);
-        let code = client.produce("t", 0, builder.build()).await.error_code;
-        let expected = [
-            ErrorCode::None,
-            ErrorCode::InvalidTimestamp,
-            ErrorCode::InvalidRecord,
-        ];
-        assert!(expected.contains(&code), "{time}: {code:?}");
-    }
-    for offset in [i64::MIN, -1, i64::MAX - 1, i64::MAX] {
-        let code = client.fetch("t", 0, offset).await.error_code;
-        assert_eq!(code, ErrorCode::OffsetOutOfRange, "{offset}");
-        let request = DeleteRecordsRequest {
-            topics: vec![DeleteRecordsTopic {
-                name: "t".into(),
-                partitions: vec![DeleteRecordsPartition {
-                    partition_index: 7,
-                    offset,
-                }],
-            }],
-            timeout_ms: 1000,
-        };
-        client.call(&request, 2).await;
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            topics: vec![ListOffsetsTopic {
-                name: "t".into(),
-                partitions: vec![ListOffsetsPartition {
-                    partition_index: 0,
-                    timestamp: offset,
-                    current_leader_epoch: -1,
-                }],
-            }],
-            ..Default::default()
-        };
-        client.call(&request, 5).await;
-        let mut request = fetch_request("t", 0, 0);
-        request.max_wait_ms = i32::MIN;
-        request.min_bytes = i32::MIN;
-        request.max_bytes = i32::MIN;
-        request.topics[0].partitions[0].partition_max_bytes = i32::MIN;
-        client.call(&request, 11).await;
-    }
-    is_healthy(&mut client, "after").await;
     broker.shutdown().await;
 }

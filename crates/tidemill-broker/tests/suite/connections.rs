@@ -3,6 +3,7 @@
 use crate::support::{Client, batch, broker, fetch_request, pair, produce_request};
 use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use tidemill_protocol::messages::delete_topics::DeleteTopicsRequest;
 use tidemill_protocol::messages::fetch::FetchRequest;
 use tidemill_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use tidemill_protocol::messages::produce::ProduceRequest;
@@ -162,6 +163,7 @@ async fn metadata_creates_a_topic_only_when_it_may() {
     let response = client.call(&request, 12).await;
     assert_eq!(code(&response), ErrorCode::None);
     assert_eq!(response.topics[0].partitions.len(), 1);
+    let first = response.topics[0].topic_id;
     let by_id = MetadataRequestTopic {
         topic_id: response.topics[0].topic_id,
         name: None,
@@ -176,6 +178,25 @@ async fn metadata_creates_a_topic_only_when_it_may() {
         )
         .await;
     assert_eq!(response.topics[0].name.as_deref(), Some("auto"));
+    // Deleted, it comes back only when the request allows it, and then as another topic.
+    let delete = DeleteTopicsRequest {
+        topic_names: vec!["auto".into()],
+        timeout_ms: 1000,
+        ..Default::default()
+    };
+    client.call(&delete, 5).await;
+    request.allow_auto_topic_creation = false;
+    assert_eq!(
+        code(&client.call(&request, 12).await),
+        ErrorCode::UnknownTopicOrPartition
+    );
+    request.allow_auto_topic_creation = true;
+    let again = client.call(&request, 12).await;
+    assert_eq!(code(&again), ErrorCode::None);
+    assert_ne!(again.topics[0].topic_id, first);
+    // Versions before 4 cannot forbid it.
+    client.call(&delete, 5).await;
+    assert_eq!(code(&client.call(&request, 3).await), ErrorCode::None);
     request.topics = named("not/a/name");
     assert_eq!(
         code(&client.call(&request, 9).await),

@@ -1,6 +1,7 @@
 //! Groups of the consumer protocol (KIP-848), request by request over a socket.
 
 use crate::support::{Client, pair};
+use bytes::Bytes;
 use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_protocol::messages::{
     consumer_group_describe::ConsumerGroupDescribeRequest,
@@ -9,10 +10,12 @@ use tidemill_protocol::messages::{
     },
     describe_groups::DescribeGroupsRequest,
     heartbeat::HeartbeatRequest,
+    join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse},
     list_groups::ListGroupsRequest,
     metadata::{MetadataRequest, MetadataRequestTopic},
     offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup},
+    sync_group::{SyncGroupRequest, SyncGroupRequestAssignment},
 };
 use tidemill_protocol::{ErrorCode, Uuid};
 
@@ -290,4 +293,98 @@ async fn a_group_nobody_founded_makes_no_topic() {
     );
     let all = client.call(&MetadataRequest::default(), 12).await;
     assert!(all.topics.is_empty(), "{:?}", all.topics);
+}
+
+/// A consumer's subscription to `tides`, and the partitions it holds, as its library writes them (version 1).
+fn subscription(held: &[i32]) -> Bytes {
+    let mut bytes = b"\0\x01\0\0\0\x01\0\x05tides\xff\xff\xff\xff".to_vec();
+    let topics = i32::from(!held.is_empty());
+    bytes.extend_from_slice(&topics.to_be_bytes());
+    if !held.is_empty() {
+        bytes.extend_from_slice(b"\0\x05tides");
+        bytes.extend_from_slice(&i32::try_from(held.len()).unwrap().to_be_bytes());
+        held.iter()
+            .for_each(|partition| bytes.extend_from_slice(&partition.to_be_bytes()));
+    }
+    bytes.into()
+}
+
+fn classic_join(member: &str, held: &[i32]) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 30_000,
+        member_id: member.into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: subscription(held),
+        }],
+        ..Default::default()
+    }
+}
+
+fn classic_sync(joined: &JoinGroupResponse, assignment: Option<&[u8]>) -> SyncGroupRequest {
+    let assigned = assignment.map(|bytes| SyncGroupRequestAssignment {
+        member_id: joined.member_id.clone(),
+        assignment: Bytes::copy_from_slice(bytes),
+    });
+    SyncGroupRequest {
+        group_id: "g".into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
+        assignments: assigned.into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+async fn type_of_group(client: &mut Client) -> String {
+    let listed = client.call(&ListGroupsRequest::default(), 5).await.groups;
+    assert_eq!(listed.len(), 1);
+    listed[0].group_type.to_string()
+}
+
+#[tokio::test]
+async fn a_group_goes_to_the_consumer_protocol_and_back_with_its_members() {
+    let (_broker, mut client) = pair().await;
+    client.create("tides", 4, &[]).await;
+    let asked = client.call(&classic_join("", &[]), 9).await;
+    assert_eq!(asked.error_code, ErrorCode::MemberIdRequired);
+    let joined = client.call(&classic_join(&asked.member_id, &[]), 9).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::None, 1));
+    let all = b"\0\x01\0\0\0\x01\0\x05tides\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x03\xff\xff\xff\xff";
+    let synced = client.call(&classic_sync(&joined, Some(all)), 5).await;
+    assert_eq!(synced.error_code, ErrorCode::None);
+    assert_eq!(type_of_group(&mut client).await, "classic");
+
+    // The first member of the new protocol: the old one hears of it, and keeps its half.
+    assert_eq!(told(&client.call(&joining("new"), 1).await), (2, Some(vec![])));
+    assert_eq!(type_of_group(&mut client).await, "consumer");
+    let beat = HeartbeatRequest {
+        group_id: "g".into(),
+        generation_id: 1,
+        member_id: joined.member_id.clone(),
+        ..Default::default()
+    };
+    let heard = client.call(&beat, 4).await.error_code;
+    assert_eq!(heard, ErrorCode::RebalanceInProgress);
+    let mut rejoined = client
+        .call(&classic_join(&joined.member_id, &[0, 1, 2, 3]), 9)
+        .await;
+    assert_eq!(rejoined.error_code, ErrorCode::None);
+    rejoined = client.call(&classic_join(&joined.member_id, &[0, 1]), 9).await;
+    assert_eq!(
+        (rejoined.error_code, rejoined.generation_id),
+        (ErrorCode::None, 2)
+    );
+    let synced = client.call(&classic_sync(&rejoined, None), 5).await;
+    assert_eq!(synced.error_code, ErrorCode::None);
+    assert_eq!(told(&client.call(&at("new", 2), 1).await), (2, Some(vec![2, 3])));
+
+    // And back, when the last of the new protocol leaves.
+    let left = client.call(&at("new", -1), 1).await;
+    assert_eq!((left.error_code, left.member_epoch), (ErrorCode::None, -1));
+    assert_eq!(type_of_group(&mut client).await, "classic");
 }

@@ -129,3 +129,42 @@ fn listeners_that_do_not_fit_are_refused_and_named() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+#[tokio::test]
+async fn the_compose_file_starts_a_broker() {
+    let compose = include_str!("../../../../packaging/compose.yaml");
+    let variables: Vec<(String, String)> = compose
+        .lines()
+        .filter_map(|line| {
+            let (name, value) = line.trim().split_once(": ")?;
+            let value = value.trim_matches('"');
+            name.starts_with("KAFKA_")
+                .then(|| (name.to_string(), value.to_string()))
+        })
+        .collect();
+    assert!(variables.len() >= 6, "{variables:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::server().with_environment(variables).unwrap();
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+    // The same on ports that are free here.
+    let config = config
+        .set("listeners", "INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:0")
+        .unwrap()
+        .set("tidemill.http.listener", "127.0.0.1:0")
+        .unwrap()
+        .with_data_dir(dir.path());
+    let broker = Broker::start(config).await.unwrap();
+    let address = |name| broker.listener_address(name).unwrap();
+    assert_eq!(told(address("INSIDE")).await, ("broker".to_string(), 29092));
+    assert_eq!(told(address("OUTSIDE")).await, ("localhost".to_string(), 9092));
+    assert!(broker.http_address().is_some());
+    let mut client = Client::connect(&broker).await;
+    let all = MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
+    let topics = client.call(&all, 9).await.topics;
+    let counts: Vec<_> = topics.iter().map(|topic| topic.partitions.len()).collect();
+    assert_eq!(counts, [3, 3]);
+    broker.shutdown().await;
+}

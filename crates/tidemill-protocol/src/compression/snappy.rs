@@ -9,6 +9,8 @@ use super::{Compression, DecompressError};
 
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_VERSION: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 1];
+/// No three bytes of Snappy stand for more than 64: a block that announces more than 22 times its length lies.
+const EXPANSION_MAX: usize = 22;
 /// What Java's writer puts into a block.
 const BLOCK_LEN: usize = 32 * 1024;
 
@@ -39,10 +41,14 @@ pub(super) fn decompress(compressed: &[u8], limit: usize, out: &mut Vec<u8>) -> 
     // The announced lengths are what gets allocated: check them against the limit first.
     let mut total = 0usize;
     for block in Blocks::of(compressed)? {
-        let len = snap::raw::decompress_len(block?).map_err(|_| BROKEN)?;
+        let block = block?;
+        let len = snap::raw::decompress_len(block).map_err(|_| BROKEN)?;
         total = total.saturating_add(len);
         if total > limit {
             return Err(DecompressError::TooLarge { limit });
+        }
+        if len / EXPANSION_MAX > block.len() {
+            return Err(BROKEN);
         }
     }
     let start = out.len();

@@ -78,11 +78,38 @@ fn raw_snappy_is_read_too() {
 
 #[test]
 fn a_snappy_length_that_lies_allocates_nothing() {
-    // A block that announces 4 GiB.
-    let mut out = Vec::new();
-    let lie = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
-    assert!(Compression::Snappy.decompress(&lie, 1 << 20, &mut out).is_err());
-    assert_eq!(out.capacity(), 0);
+    // A block that announces 4 GiB, and one that announces half of what is allowed.
+    for lie in [&[0xff, 0xff, 0xff, 0xff, 0x0f, 0][..], &[0x80, 0x80, 0x20, 0]] {
+        let mut xerial = vec![
+            0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1,
+        ];
+        xerial.extend_from_slice(&u32::try_from(lie.len()).unwrap().to_be_bytes());
+        xerial.extend_from_slice(lie);
+        for lie in [lie, &xerial] {
+            let mut out = Vec::new();
+            assert!(Compression::Snappy.decompress(lie, 1 << 20, &mut out).is_err());
+            assert_eq!(out.capacity(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_snappy_compresses_best_is_read() {
+    let plain = vec![0; 1 << 20];
+    for compressed in [
+        {
+            let mut xerial = Vec::new();
+            Compression::Snappy.compress(&plain, &mut xerial);
+            xerial
+        },
+        snap::raw::Encoder::new().compress_vec(&plain).unwrap(),
+    ] {
+        let mut back = Vec::new();
+        Compression::Snappy
+            .decompress(&compressed, plain.len(), &mut back)
+            .unwrap();
+        assert_eq!(back, plain);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use tidemill_protocol::batch::Record;
 use super::*;
 use crate::{CompactError, Compacted, CompactionLimits};
 
+mod beside;
 mod crashes;
 mod model;
 mod producers;

@@ -117,3 +117,96 @@ proptest! {
         }
     }
 }
+
+/// Whole files of somebody else's bytes, and such as begin like ours: right checksums, counts that lie.
+fn foreign() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..400);
+    prop_oneof![
+        2 => bytes(),
+        2 => (any::<i32>(), 0usize..8, bytes()).prop_map(|(count, entries, entry)| snapshot_of(count, entries, &entry)),
+        1 => (any::<i16>(), any::<i64>(), bytes()).prop_map(|(version, count, rest)| {
+            let mut text = format!("{version}\n{count}\n").into_bytes();
+            text.extend(rest);
+            text
+        }),
+        1 => (any::<[i64; 4]>(), 0usize..20).prop_map(|(numbers, lines)| {
+            let line = numbers.map(|number| number.to_string()).join(" ");
+            format!("0\n{lines}\n{}", format!("{line}\n").repeat(lines)).into_bytes()
+        }),
+        1 => (any::<[u64; 4]>(), 0usize..20).prop_map(|(numbers, lines)| {
+            let line = numbers.map(|number| number.to_string()).join(" ");
+            format!("{line}\n").repeat(lines).into_bytes()
+        }),
+        1 => (any::<u64>(), bytes()).prop_map(|(number, rest)| {
+            let mut entries = Vec::new();
+            for n in 0..20 {
+                entries.extend_from_slice(&number.wrapping_add(n).to_be_bytes());
+                entries.extend_from_slice(&(n as u32).to_be_bytes());
+            }
+            entries.extend(rest);
+            entries
+        }),
+    ]
+}
+
+/// A producer snapshot with a checksum that is right, `entries` entries of these bytes, and any count.
+fn snapshot_of(count: i32, entries: usize, entry: &[u8]) -> Vec<u8> {
+    let count = if count % 2 == 0 { entries as i32 } else { count };
+    let mut body = count.to_be_bytes().to_vec();
+    let entry: Vec<u8> = entry
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(0xff))
+        .take(46)
+        .collect();
+    (0..entries).for_each(|_| body.extend_from_slice(&entry));
+    let mut bytes = 1i16.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// One file of each kind that a log has or may have.
+fn one_of_each_kind(files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut kinds: std::collections::BTreeMap<String, PathBuf> = Default::default();
+    for path in files {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let kind = name.rsplit('.').next().unwrap();
+        kinds.insert(kind.to_string(), path.clone());
+    }
+    assert!(kinds.len() >= 6, "{kinds:?}");
+    kinds.into_values().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_file_of_any_bytes_is_decoded_or_passed_over(
+        which in any::<prop::sample::Index>(),
+        content in foreign(),
+        damaged in prop::option::of(foreign()),
+        clean in any::<bool>(),
+    ) {
+        let (disk, config, files) = all_kinds_of_files();
+        let kinds = one_of_each_kind(&files);
+        disk.corrupt(which.get::<PathBuf>(&kinds), |bytes| bytes.clone_from(&content));
+        if let Some(content) = &damaged {
+            let path = file(0, crate::segment::DAMAGED);
+            disk.create(&path).unwrap();
+            disk.corrupt(&path, |bytes| bytes.clone_from(content));
+        }
+        let (arc, options) = no_tail(&disk);
+        let shutdown = if clean { Shutdown::Clean } else { Shutdown::Unclean };
+        let opened = Log::open(arc, OpenOptions { shutdown, ..options }, config, NOW);
+        let (log, _) = opened.unwrap();
+        use_it(&log);
+    }
+
+    #[test]
+    fn a_snapshot_of_any_bytes_holds_no_more_producers_than_it_has_room_for(content in foreign()) {
+        if let Some(state) = crate::producer_state::ProducerState::from_snapshot(&content) {
+            prop_assert!(state.described().len() * 46 <= content.len());
+        }
+    }
+}
