@@ -101,13 +101,8 @@ pub(crate) async fn dispatch(
 ) -> Result<Answer, RequestError> {
     let api = ApiKey::try_from(header.api_key).map_err(RequestError::Header)?;
     let version = header.api_version;
-    if api == ApiKey::ApiVersions && api.check_version(version).is_err() {
-        // KIP-511: a client newer than we are learns in version 0 what it may ask.
-        let response = handlers::api_versions::unsupported();
-        return encode::<ApiVersionsRequest>(&response, 0, header.correlation_id, Vec::new());
-    }
-    if !SERVED.contains(&api) || api.check_version(version).is_err() {
-        return Err(RequestError::NotServed { api, version });
+    if api.check_version(version).is_err() || !SERVED.contains(&api) {
+        return unserved(api, header);
     }
     let call = Call {
         context,
@@ -169,6 +164,17 @@ pub(crate) async fn dispatch(
         // Invariant: every API in SERVED has its line above.
         _ => Err(RequestError::NotServed { api, version }),
     }
+}
+
+/// What becomes of a request that no handler takes.
+fn unserved(api: ApiKey, header: &RequestHeader) -> Result<Answer, RequestError> {
+    if api == ApiKey::ApiVersions {
+        // KIP-511: a client newer than we are learns in version 0 what it may ask.
+        let response = handlers::api_versions::unsupported();
+        return encode::<ApiVersionsRequest>(&response, 0, header.correlation_id, Vec::new());
+    }
+    let version = header.api_version;
+    Err(RequestError::NotServed { api, version })
 }
 
 /// A request on its way to its handler.
