@@ -134,7 +134,7 @@ fn appends_and_reads_go_on_at_every_step_of_a_compaction() {
         "create cleaned",
         "rename cleaned",
         "rename swap",
-        "remove deleted",
+        "remove cleaned",
     ] {
         assert!(steps.contains_key(step), "{step} is not among {steps:?}");
     }
