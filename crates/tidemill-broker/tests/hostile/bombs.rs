@@ -108,7 +108,7 @@ async fn decompression_bombs_are_refused() {
         forget_peak();
         let before = peak_bytes();
         let refused = client.produce("compacted", 0, bomb).await;
-        assert_eq!(refused.error_code, ErrorCode::CorruptMessage, "{name}");
+        assert_eq!(refused.error_code, ErrorCode::InvalidRecord, "{name}");
         let grown = peak_bytes().saturating_sub(before);
         assert!(grown < 250 << 20, "{name}: {grown} bytes");
         is_healthy(&mut client, "after").await;
@@ -136,7 +136,7 @@ async fn lengths_that_compressed_records_announce_and_do_not_have_cost_nothing()
             let before = peak_bytes();
             for _ in 0..20 {
                 let refused = client.produce("compacted", 0, bomb.clone()).await;
-                assert_eq!(refused.error_code, ErrorCode::CorruptMessage);
+                assert_eq!(refused.error_code, ErrorCode::InvalidRecord);
             }
             let grown = peak_bytes().saturating_sub(before);
             assert!(grown < 40 << 20, "{grown} bytes for {} sent", bomb.len());
@@ -161,7 +161,7 @@ async fn lengths_that_compressed_records_announce_and_do_not_have_cost_nothing()
         forget_peak();
         let before = peak_bytes();
         let refused = client.produce("compacted", 0, with_payload(codec, payload)).await;
-        assert_eq!(refused.error_code, ErrorCode::CorruptMessage, "{codec:?}");
+        assert_eq!(refused.error_code, ErrorCode::InvalidRecord, "{codec:?}");
         let grown = peak_bytes().saturating_sub(before);
         assert!(grown < 40 << 20, "{codec:?}: {grown} bytes");
     }
