@@ -19,8 +19,9 @@ fn peak_bytes() -> usize {
     kilobytes * 1024
 }
 
+/// Where a system cannot, an earlier peak hides smaller ones.
 fn forget_peak() {
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    drop(std::fs::write("/proc/self/clear_refs", "5"));
 }
 
 /// A batch of one record whose compressed records are `payload`, with lengths and checksum as they should be.
