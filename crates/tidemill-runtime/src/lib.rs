@@ -23,6 +23,7 @@ mod globals;
 mod iso_duration;
 mod live_task;
 mod metrics;
+mod patterns;
 mod plan;
 mod pool;
 mod producer;

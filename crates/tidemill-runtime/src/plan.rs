@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_client::{TopicSpec, Transport};
+use tidemill_client::{TopicDescription, TopicSpec, Transport};
 use tidemill_streams::{InternalTopic, Topology};
 
 use crate::error::StartError;
@@ -26,12 +26,22 @@ pub(crate) enum Missing {
     Create,
 }
 
+/// What becomes of internal topics that are there with other numbers of partitions than the sources would give them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// The program does not run.
+    Exact,
+    /// Repartition topics stay as they are, and changelogs may have partitions of no task: the sources come and go.
+    Existing,
+}
+
 /// Looks at the cluster, checks that the program can run there, and creates what is missing.
 pub(crate) fn prepare(
     topology: &Topology,
     transport: &dyn Transport,
     replication: Option<i16>,
     missing: Missing,
+    fit: Fit,
 ) -> Result<Plan, StartError> {
     let sources: BTreeSet<&str> = topology
         .subtopologies()
@@ -57,14 +67,34 @@ pub(crate) fn prepare(
     if !absent.is_empty() {
         return Err(StartError::MissingSources { topics: absent });
     }
-    let partitions = resolve(topology, &known)?;
+    let standing = match fit {
+        Fit::Exact => BTreeMap::new(),
+        Fit::Existing => standing(topology, transport)?,
+    };
+    let partitions = resolve(topology, &known, &standing)?;
     let mut plan = Plan {
         tasks: tasks(topology, &partitions),
         partitions,
         topic_ids: BTreeMap::new(),
     };
-    create_internal(topology, transport, replication, &mut plan)?;
+    create_internal(topology, transport, replication, fit, &mut plan)?;
     Ok(plan)
+}
+
+/// The partitions of the repartition topics that are there.
+fn standing(topology: &Topology, transport: &dyn Transport) -> Result<BTreeMap<String, i32>, StartError> {
+    let parts = topology.subtopologies().iter();
+    let topics = parts.flat_map(|part| part.repartition_sources.iter().chain(&part.repartition_sinks));
+    let names: BTreeSet<&str> = topics.map(|topic| topic.name.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let found = names.iter().zip(transport.describe(&names)?);
+    let count = |(name, found): (&&str, Option<TopicDescription>)| {
+        found.map(|topic| ((*name).to_owned(), topic.partitions))
+    };
+    Ok(found.filter_map(count).collect())
 }
 
 fn create_named(topology: &Topology, transport: &dyn Transport) -> Result<(), StartError> {
@@ -112,6 +142,7 @@ fn tasks(topology: &Topology, partitions: &BTreeMap<String, i32>) -> Vec<i32> {
 fn resolve(
     topology: &Topology,
     sources: &BTreeMap<String, i32>,
+    standing: &BTreeMap<String, i32>,
 ) -> Result<BTreeMap<String, i32>, StartError> {
     let internal: BTreeMap<&str, &InternalTopic> = topology
         .subtopologies()
@@ -119,7 +150,8 @@ fn resolve(
         .flat_map(|part| part.repartition_sources.iter().chain(&part.repartition_sinks))
         .map(|topic| (topic.name.as_str(), topic))
         .collect();
-    let mut matched: BTreeMap<String, i32> = BTreeMap::new();
+    // What operators demand comes before what is there.
+    let mut matched = standing.clone();
     // Each round settles at least one topic for good, so there are no more rounds than topics.
     for _round in 0..=internal.len() {
         let counts = spread(topology, sources, &internal, &matched)?;
@@ -249,6 +281,7 @@ fn create_internal(
     topology: &Topology,
     transport: &dyn Transport,
     replication: Option<i16>,
+    fit: Fit,
     plan: &mut Plan,
 ) -> Result<(), StartError> {
     let mut wanted: BTreeMap<&str, (&InternalTopic, i32)> = BTreeMap::new();
@@ -268,6 +301,7 @@ fn create_internal(
     let mut create = Vec::new();
     for ((name, (topic, count)), found) in wanted.iter().zip(&found) {
         match found {
+            Some(found) if fit == Fit::Existing && topic.store.is_some() && found.partitions > *count => {}
             Some(found) if found.partitions != *count => {
                 return Err(StartError::InternalPartitions {
                     topic: (*name).to_owned(),
@@ -276,6 +310,8 @@ fn create_internal(
                 });
             }
             Some(_) => {}
+            // Without inputs it has no tasks.
+            None if *count == 0 => {}
             None => create.push(spec(topic, *count, replication)),
         }
     }

@@ -12,6 +12,7 @@ use tidemill_data::Timestamp;
 
 use crate::error::RunError;
 use crate::failure::{Failure, FailureHandler, Response};
+use crate::patterns::missing;
 use crate::restore::Restoring;
 use crate::state::{State, StateBoard, ThreadPhase};
 use crate::worker::{Command, Instance, Post, Turn, Worker};
@@ -25,7 +26,8 @@ const RECOVERED_TURNS: u32 = 1_000;
 
 /// The threads of one instance.
 pub(crate) struct Pool {
-    instance: Arc<Instance>,
+    // Guards which instance workers begin with: another one once sources follow other topics.
+    instance: Mutex<Arc<Instance>>,
     board: Arc<StateBoard>,
     subscription: Subscription,
     handler: Option<FailureHandler>,
@@ -51,7 +53,19 @@ struct Seat {
 }
 
 /// What a worker begins with.
-type Successor = (Box<dyn Member>, Receiver<Command>);
+struct Place {
+    instance: Arc<Instance>,
+    member: Box<dyn Member>,
+    commands: Receiver<Command>,
+}
+
+/// How a worker ended, if nothing failed.
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Another is to go on with the topics there are now.
+    Aside(Receiver<Command>),
+}
 
 impl Pool {
     pub(crate) fn new(
@@ -61,7 +75,7 @@ impl Pool {
         handler: Option<FailureHandler>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            instance,
+            instance: Mutex::new(instance),
             board,
             subscription,
             handler,
@@ -77,8 +91,35 @@ impl Pool {
             .expect("no section that holds this lock panics")
     }
 
-    pub(crate) fn instance(&self) -> &Arc<Instance> {
-        &self.instance
+    /// The instance as it is now.
+    pub(crate) fn instance(&self) -> Arc<Instance> {
+        self.instance
+            .lock()
+            .expect("no section that holds this lock panics")
+            .clone()
+    }
+
+    /// Looks at the topics again if it is time to, and tells whether this instance is still the one.
+    fn is_current(&self, instance: &Arc<Instance>) -> bool {
+        if let Some(patterns) = &instance.patterns
+            && patterns.is_due(now())
+            && let Some(renewed) = patterns.look(&self.instance(), now())
+        {
+            let mut current = self.instance.lock().expect("no section that holds this lock panics");
+            *current = Arc::new(renewed);
+            drop(current);
+            self.tell(|| Command::Look);
+        }
+        Arc::ptr_eq(instance, &self.instance())
+    }
+
+    /// Whether an error says only that a topic is gone which a source followed; then all goes on without it.
+    fn has_outlived(&self, instance: &Arc<Instance>, error: &RunError) -> bool {
+        let Some(patterns) = instance.patterns.as_ref().filter(|_| missing(error).is_some()) else {
+            return false;
+        };
+        patterns.look_soon();
+        !self.is_current(instance)
     }
 
     fn name(&self, number: usize) -> String {
@@ -108,11 +149,12 @@ impl Pool {
         }
     }
 
-    fn join_group(&self, number: usize) -> Result<Box<dyn Member>, TransportError> {
-        let id = self.instance.config.group_instance_id.as_ref();
-        self.instance.transport.join(&Subscription {
+    fn join_group(&self, instance: &Instance, number: usize) -> Result<Box<dyn Member>, TransportError> {
+        let id = instance.config.group_instance_id.as_ref();
+        instance.transport.join(&Subscription {
             client: self.name(number),
             instance: id.map(|id| format!("{id}-{number}")),
+            topics: instance.input_topics(),
             ..self.subscription.clone()
         })
     }
@@ -125,13 +167,19 @@ impl Pool {
         }
         let number = (1..).find(|n| !threads.seats.contains_key(n)).unwrap_or(1);
         let (commands, receiver) = channel();
-        let member = self.join_group(number)?;
+        let instance = self.instance();
+        let member = self.join_group(&instance, number)?;
         let wake = member.wake();
+        let place = Place {
+            instance,
+            member,
+            commands: receiver,
+        };
         self.board.thread_is(number, ThreadPhase::Settling);
         let pool = self.clone();
         let thread = std::thread::Builder::new()
             .name(self.name(number))
-            .spawn(move || pool.serve(number, member, receiver));
+            .spawn(move || pool.serve(number, place));
         let thread = Some(thread.map_err(|error| RunError::Thread(error.to_string()))?);
         threads.seats.insert(
             number,
@@ -163,7 +211,7 @@ impl Pool {
         }
         self.threads().seats.remove(&number);
         self.board.thread_left(number);
-        self.instance.metrics.forget(number);
+        self.instance().metrics.forget(number);
         Some(self.name(number))
     }
 
@@ -192,21 +240,28 @@ impl Pool {
     }
 
     /// What a thread does: runs a worker, and another in its place for as long as the handler says so.
-    fn serve(self: &Arc<Self>, number: usize, member: Box<dyn Member>, commands: Receiver<Command>) {
+    fn serve(self: &Arc<Self>, number: usize, place: Place) {
         let name = self.name(number);
         let _entered = self.tokio.as_ref().map(tokio::runtime::Handle::enter);
-        let mut next = Some((member, commands));
+        let mut next = Some(place);
         let mut pause = REPLACE_PAUSE_MIN;
-        while let Some((member, commands)) = next.take() {
+        while let Some(place) = next.take() {
             let mut turns = 0;
-            let run = AssertUnwindSafe(|| self.run(number, member, commands, &mut turns));
+            let run = AssertUnwindSafe(|| self.run(number, place, &mut turns));
             let outcome = std::panic::catch_unwind(run);
-            self.instance.databases.flush();
+            self.instance().databases.flush();
             let (failure, response) = match outcome {
-                Ok(Ok(())) => {
+                Ok(Ok(Ended::Stopped)) => {
                     self.board.thread_is(number, ThreadPhase::Ended);
                     return;
                 }
+                Ok(Ok(Ended::Aside(commands))) => match self.rejoin(number, commands) {
+                    Ok(place) => {
+                        next = place;
+                        continue;
+                    }
+                    Err(error) => self.judge(number, error.into()),
+                },
                 Ok(Err(judged)) => *judged,
                 Err(_panic) => self.judge(number, RunError::Panic(name.clone())),
             };
@@ -221,29 +276,39 @@ impl Pool {
     fn run(
         &self,
         number: usize,
-        member: Box<dyn Member>,
-        commands: Receiver<Command>,
+        place: Place,
         turns: &mut u32,
-    ) -> Result<(), Box<(Failure, Response)>> {
-        let wait = self.instance.config.poll_wait;
+    ) -> Result<Ended, Box<(Failure, Response)>> {
+        let Place {
+            instance,
+            member,
+            commands,
+        } = place;
+        let wait = instance.config.poll_wait;
         let post = Post {
             name: self.name(number),
             number,
         };
         let name = post.name.clone();
         let judge = |error| Box::new(self.judge(number, error));
-        let (transport, listener) = (
-            self.instance.transport.clone(),
-            self.instance.restore_listener.clone(),
-        );
+        let (transport, listener) = (instance.transport.clone(), instance.restore_listener.clone());
         let restorer = Restoring::aside(transport, format!("{name}-restore"), listener, member.wake());
-        let worker = Worker::new(self.instance.clone(), post, member, commands, restorer, now());
+        let worker = Worker::new(instance.clone(), post, member, commands, restorer, now());
         let mut worker = worker.map_err(judge)?;
         loop {
             *turns = turns.saturating_add(1);
+            if !self.is_current(&instance) {
+                self.board.thread_is(number, ThreadPhase::Settling);
+                let left = worker.stop(now()).and_then(|()| worker.leave());
+                return left.map(Ended::Aside).map_err(judge);
+            }
             match worker.turn(now(), wait) {
                 Ok(Turn::Next(phase)) => self.board.thread_is(number, phase),
-                Ok(Turn::Stopped) => return worker.leave().map_err(judge),
+                Ok(Turn::Stopped) => return worker.leave().map(|_| Ended::Stopped).map_err(judge),
+                Err(error) if self.has_outlived(&instance, &error) => {
+                    self.board.thread_is(number, ThreadPhase::Settling);
+                    return worker.leave().map(Ended::Aside).map_err(judge);
+                }
                 Err(error) => {
                     // Before leaving: whoever hears that this member has gone looks for an order to stop.
                     let judged = judge(error);
@@ -261,7 +326,7 @@ impl Pool {
     fn judge(&self, number: usize, error: RunError) -> (Failure, Response) {
         let thread = self.name(number);
         tracing::error!("{thread}: {error}");
-        self.instance.metrics.thread_failed();
+        self.instance().metrics.thread_failed();
         let ordered = matches!(error, RunError::ApplicationShutdown { .. });
         let failure = Failure { thread, error };
         let response = match &self.handler {
@@ -270,7 +335,7 @@ impl Pool {
         };
         if response == Response::ShutdownApplication {
             let reason = failure.error.to_string();
-            if let Err(error) = self.instance.control.order_shutdown(&failure.thread, &reason) {
+            if let Err(error) = self.instance().control.order_shutdown(&failure.thread, &reason) {
                 tracing::error!("the other instances could not be told to shut down: {error}");
             }
         }
@@ -284,7 +349,7 @@ impl Pool {
         failure: Failure,
         response: Response,
         pause: Duration,
-    ) -> Option<Successor> {
+    ) -> Option<Place> {
         let error = match response {
             Response::ReplaceThread => match self.replace(number, pause) {
                 Ok(replaced) => return replaced,
@@ -310,7 +375,7 @@ impl Pool {
         self.board.thread_is(0, ThreadPhase::Failed);
     }
 
-    fn replace(&self, number: usize, pause: Duration) -> Result<Option<Successor>, TransportError> {
+    fn replace(&self, number: usize, pause: Duration) -> Result<Option<Place>, TransportError> {
         self.board.thread_is(number, ThreadPhase::Settling);
         let (commands, receiver) = channel();
         if let Some(seat) = self.threads().seats.get_mut(&number) {
@@ -321,7 +386,17 @@ impl Pool {
             self.board.thread_is(number, ThreadPhase::Ended);
             return Ok(None);
         }
-        let member = self.join_group(number)?;
+        let place = self.rejoin(number, receiver)?;
+        if place.is_some() {
+            tracing::info!("{}: replaced", self.name(number));
+        }
+        Ok(place)
+    }
+
+    /// Joins the group anew, for the topics there are now. `None`: the program is stopping.
+    fn rejoin(&self, number: usize, commands: Receiver<Command>) -> Result<Option<Place>, TransportError> {
+        let instance = self.instance();
+        let member = self.join_group(&instance, number)?;
         let mut threads = self.threads();
         if threads.stopping {
             self.board.thread_is(number, ThreadPhase::Ended);
@@ -330,8 +405,11 @@ impl Pool {
         if let Some(seat) = threads.seats.get_mut(&number) {
             seat.wake = member.wake();
         }
-        tracing::info!("{}: replaced", self.name(number));
-        Ok(Some((member, receiver)))
+        Ok(Some(Place {
+            instance,
+            member,
+            commands,
+        }))
     }
 }
 

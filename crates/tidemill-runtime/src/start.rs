@@ -1,9 +1,7 @@
 //! From a program and its settings to threads at work.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tidemill_client::{Isolation, Settings, Subscription, Transport, connect};
 use tidemill_streams::{App, Topology};
@@ -16,8 +14,9 @@ use crate::error::StartError;
 use crate::failure::{Failure, FailureHandler, Response};
 use crate::globals::GlobalStores;
 use crate::metrics::Metrics;
-use crate::plan::{Missing, prepare};
-use crate::pool::Pool;
+use crate::patterns::Patterns;
+use crate::plan::{Fit, Missing, prepare};
+use crate::pool::{Pool, now};
 use crate::restore::{RestoreListener, RestoreProgress};
 use crate::running::{Running, Shared};
 use crate::state::{State, StateBoard, StateListener};
@@ -113,6 +112,7 @@ impl Launch {
             .clone()
             .unwrap_or_else(|| topology.app().to_owned());
         let metrics = Arc::<Metrics>::default();
+        let patterns = Patterns::of(&self.app, &self.config, now()).map(Arc::new);
         let restore_listener = Some(recording(&metrics, self.listeners.restore.clone()));
         let (prepared, globals) = {
             let (transport, topology, config) =
@@ -120,7 +120,8 @@ impl Launch {
             let missing = cluster.missing;
             blocking(move || {
                 let dir = StateDir::open(&config.state_dir, &name)?;
-                let plan = prepare(&topology, &*transport, config.replication_factor, missing)?;
+                let fit = patterns.as_ref().map_or(Fit::Exact, |_| Fit::Existing);
+                let plan = prepare(&topology, &*transport, config.replication_factor, missing, fit)?;
                 let databases = Databases::new(dir, &config);
                 let control = Control::open(transport.clone(), &name, config.replication_factor)?;
                 compare_with_last_run(&topology, &control, config.accept_changes)?;
@@ -131,13 +132,14 @@ impl Launch {
                     plan,
                     config,
                     transport,
-                    databases,
-                    control,
-                    paused: AtomicBool::new(false),
+                    databases: Arc::new(databases),
+                    control: Arc::new(control),
+                    paused: Arc::default(),
                     restore_listener,
                     metrics,
                     global_position: globals.as_ref().map(GlobalStores::position).unwrap_or_default(),
                     globals: globals.as_ref().map(GlobalStores::base),
+                    patterns,
                 };
                 Ok((instance, globals))
             })
@@ -282,19 +284,7 @@ fn launch(
 }
 
 fn subscription(instance: &Instance) -> Subscription {
-    let Instance {
-        topology,
-        config,
-        databases,
-        ..
-    } = instance;
-    let parts = topology.subtopologies().iter();
-    let topics = parts.flat_map(|part| {
-        part.source_topics
-            .iter()
-            .chain(part.repartition_sources.iter().map(|topic| &topic.name))
-            .cloned()
-    });
+    let Instance { config, databases, .. } = instance;
     let group = instance.application().to_owned();
     let instance_id = databases.dir().instance_id();
     let client = config
@@ -308,10 +298,6 @@ fn subscription(instance: &Instance) -> Subscription {
         } else {
             Isolation::ReadUncommitted
         },
-        ..Subscription::new(
-            group,
-            client,
-            topics.collect::<BTreeSet<_>>().into_iter().collect(),
-        )
+        ..Subscription::new(group, client, instance.input_topics())
     }
 }

@@ -16,7 +16,7 @@ mod calls;
 mod commit;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -35,6 +35,7 @@ use crate::error::RunError;
 use crate::globals::GlobalPosition;
 use crate::live_task::LiveTask;
 use crate::metrics::{Desk, Metrics, Recorder};
+use crate::patterns::Patterns;
 use crate::plan::Plan;
 use crate::producer::{Guarantee, Producer, Setback};
 use crate::query::{Query, Sources};
@@ -56,19 +57,49 @@ pub(crate) struct Instance {
     pub(crate) plan: Plan,
     pub(crate) config: Config,
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) databases: Databases,
-    pub(crate) control: Control,
+    pub(crate) databases: Arc<Databases>,
+    pub(crate) control: Arc<Control>,
     /// Nothing is processed while this is set.
-    pub(crate) paused: AtomicBool,
+    pub(crate) paused: Arc<AtomicBool>,
     pub(crate) restore_listener: Option<RestoreListener>,
     pub(crate) metrics: Arc<Metrics>,
     /// What tasks read of global tables.
     pub(crate) globals: Option<Globals>,
     /// How far those are.
     pub(crate) global_position: GlobalPosition,
+    /// `None` where no source follows topics.
+    pub(crate) patterns: Option<Arc<Patterns>>,
 }
 
 impl Instance {
+    /// The same instance with another topology of its program.
+    pub(crate) fn of(&self, topology: Arc<Topology>, plan: Plan) -> Self {
+        Self {
+            topology,
+            plan,
+            config: self.config.clone(),
+            transport: self.transport.clone(),
+            databases: self.databases.clone(),
+            control: self.control.clone(),
+            paused: self.paused.clone(),
+            restore_listener: self.restore_listener.clone(),
+            metrics: self.metrics.clone(),
+            globals: self.globals.clone(),
+            global_position: self.global_position.clone(),
+            patterns: self.patterns.clone(),
+        }
+    }
+
+    /// The topics that its tasks read.
+    pub(crate) fn input_topics(&self) -> Vec<String> {
+        let parts = self.topology.subtopologies().iter();
+        let topics = parts.flat_map(|part| {
+            let repartitions = part.repartition_sources.iter().map(|topic| &topic.name);
+            part.source_topics.iter().chain(repartitions).cloned()
+        });
+        topics.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// `application.id`, which is the group's name too.
     pub(crate) fn application(&self) -> &str {
         let chosen = self.config.application_id.as_deref();
@@ -272,6 +303,10 @@ impl Worker {
                 Ok(())
             }
             Event::Assigned(partitions) => {
+                // Others may have joined because they know of topics that we do not know of yet.
+                if let Some(patterns) = &self.instance.patterns {
+                    patterns.look_soon();
+                }
                 self.standing = Standing::Awaiting {
                     partitions,
                     from: now,
@@ -375,20 +410,21 @@ impl Worker {
         Ok(self.member.release()?)
     }
 
-    fn stop(&mut self, now: Timestamp) -> Result<(), RunError> {
+    /// Commits and closes all tasks, before it leaves.
+    pub(crate) fn stop(&mut self, now: Timestamp) -> Result<(), RunError> {
         self.commit_last(now)?;
         self.close_tasks();
         Ok(())
     }
 
     /// Leaves the group, so that the others need not wait for the session to time out. Work that was not committed
-    /// leaves no trace.
-    pub(crate) fn leave(mut self) -> Result<(), RunError> {
+    /// leaves no trace. Gives back where commands arrive, for whoever takes its place.
+    pub(crate) fn leave(mut self) -> Result<Receiver<Command>, RunError> {
         let voided = self.void();
         self.close_tasks();
         self.announce(std::iter::empty());
         self.member.leave()?;
-        voided
+        voided.map(|()| self.commands)
     }
 }
 

@@ -25,7 +25,8 @@ pub(crate) fn merge_sources(graph: &mut Graph) -> (Vec<Node>, Merged) {
         if graph.globals.iter().any(|global| global.source == NodeId(at)) {
             continue;
         }
-        if topics.is_empty() {
+        // Once the program ran, its topics may have gone, and may come again.
+        if topics.is_empty() && !graph.built {
             let name = &node.name;
             graph.problems.push(format!(
                 "{name} reads topics by their names, and there is none it wants"

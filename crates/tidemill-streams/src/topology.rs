@@ -166,11 +166,13 @@ pub struct Topology {
 
 impl Topology {
     pub(crate) fn build(graph: &mut Graph) -> Result<Self, TopologyError> {
+        let composed = graph.problems.len();
         let (nodes, merged) = crate::physical::merge_sources(graph);
         if !graph.problems.is_empty() {
-            return Err(TopologyError {
-                problems: graph.problems.clone(),
-            });
+            let problems = graph.problems.clone();
+            // What was found now may be otherwise with other topics.
+            graph.problems.truncate(composed);
+            return Err(TopologyError { problems });
         }
         graph.built = true;
         let cluster_names = graph

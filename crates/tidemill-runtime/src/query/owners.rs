@@ -60,7 +60,7 @@ impl<K: Data + Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQ
 impl crate::running::Shared {
     /// What all instances announced, the latest first.
     pub(crate) async fn owners(&self, asked_for: &str) -> Result<Vec<Owner>, QueryError> {
-        let instance = self.pool.instance().clone();
+        let instance = self.pool.instance();
         let unknown = |reason: String| QueryError::Store {
             name: asked_for.to_owned(),
             reason,

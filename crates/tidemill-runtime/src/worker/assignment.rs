@@ -12,7 +12,7 @@ use tidemill_data::Timestamp;
 use tidemill_store::{StoreOptions, TopicId};
 use tidemill_streams::{Pause, Reset, Task, TaskConfig, TaskId};
 
-use super::{Instance, Worker};
+use super::{Instance, PAUSE_MAX, Worker};
 use crate::control::Owner;
 use crate::error::RunError;
 use crate::live_task::{Input, LiveTask, task_error};
@@ -70,8 +70,17 @@ impl Worker {
         now: Timestamp,
     ) -> Result<(), RunError> {
         self.last_commit = now;
+        let needed = match self.needed(&partitions) {
+            Err(error @ RunError::PartialTask { .. }) if self.instance.patterns.is_some() => {
+                tracing::info!("{}: {error}; the other members are yet to follow", self.post.name);
+                let from = now.saturating_add(PAUSE_MAX);
+                self.standing = Standing::Awaiting { partitions, from };
+                return Ok(());
+            }
+            needed => needed?,
+        };
         let mut tasks = Vec::new();
-        for (id, inputs) in self.needed(&partitions)? {
+        for (id, inputs) in needed {
             tasks.push(self.open(id, inputs, now)?);
         }
         let name = &self.post.name;

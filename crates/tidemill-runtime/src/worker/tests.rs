@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::databases::Databases;
 use crate::error::RunError;
-use crate::plan::{Missing, prepare};
+use crate::plan::{Fit, Missing, prepare};
 use crate::restore::{RestoreProgress, RestoreStage, Restoring};
 use crate::state::ThreadPhase;
 use crate::state_dir::StateDir;
@@ -124,7 +124,7 @@ impl World {
         let config = given.fold(config, |config, (name, value)| config.set(name, *value).unwrap());
         let topology = app.topology().unwrap();
         let transport: Arc<dyn Transport> = Arc::new(self.cluster.clone());
-        let plan = prepare(&topology, &*transport, None, Missing::Refuse).unwrap();
+        let plan = prepare(&topology, &*transport, None, Missing::Refuse, Fit::Exact).unwrap();
         let databases = Databases::new(StateDir::open(state, "app").unwrap(), &config);
         let heard = restored.clone();
         let listener = move |progress: &RestoreProgress| heard.lock().unwrap().push(progress.clone());
@@ -150,13 +150,14 @@ impl World {
             plan,
             config,
             transport,
-            databases,
-            control,
-            paused: AtomicBool::new(false),
+            databases: Arc::new(databases),
+            control: Arc::new(control),
+            paused: Arc::default(),
             restore_listener,
             metrics: Arc::default(),
             globals: None,
             global_position: crate::globals::GlobalPosition::default(),
+            patterns: None,
         };
         let instance = Arc::new(instance);
         let listener = instance.restore_listener.clone();

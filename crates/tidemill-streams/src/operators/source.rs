@@ -54,9 +54,13 @@ impl App {
 
     /// The records of all topics whose names `wants` is true for, as one stream in the types' own formats.
     ///
-    /// Which topics there are is asked when the program starts; one that is made later is read from the next start on.
-    /// A test says it by [`resolve`](Self::resolve). With no such topic the program cannot run. The app's own topics
-    /// are never asked about.
+    /// Which topics there are is asked when the program starts, and again as often as `metadata.max.age.ms` says: the
+    /// program then reads topics that have come, and no longer those that have gone. A test says it by
+    /// [`resolve`](Self::resolve). Without any such topic the program does not start. The app's own topics are never
+    /// asked about.
+    ///
+    /// Where a topic that comes has more partitions than those before, a store that is not behind a repartition would need
+    /// a larger changelog; the program then goes on without that topic, and the log says so.
     ///
     /// ```
     /// # use tidemill_streams::App;
@@ -87,7 +91,7 @@ impl App {
     }
 
     /// Says which topics there are, for [`stream_matching`](Self::stream_matching). The runtime does it when a program
-    /// starts.
+    /// starts, and from time to time after that. Said again, it holds for the topology that is built next.
     pub fn resolve(&self, topics: &[impl AsRef<str>]) {
         let mut graph = self.builder.lock();
         let own = format!("{}-", graph.app);
@@ -95,14 +99,11 @@ impl App {
         let mut others: Vec<&str> = others.filter(|topic| !topic.starts_with(&own)).collect();
         others.sort_unstable();
         for (node, wants) in graph.patterns.clone() {
-            for topic in others.iter().filter(|topic| wants(topic)) {
-                let index = graph.topic(topic, TopicRole::External);
-                if let NodeKind::Source(topics) = &mut graph.node(node).kind
-                    && !topics.contains(&index)
-                {
-                    topics.push(index);
-                }
-            }
+            let wanted = others.iter().filter(|topic| wants(topic));
+            let wanted = wanted
+                .map(|topic| graph.topic(topic, TopicRole::External))
+                .collect();
+            graph.node(node).kind = NodeKind::Source(wanted);
         }
     }
 
