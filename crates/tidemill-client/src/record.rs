@@ -46,6 +46,14 @@ pub struct Record {
     pub headers: Headers,
 }
 
+impl Record {
+    /// The bytes of its key, value and headers.
+    pub fn byte_len(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        length(&self.key) + length(&self.value) + self.headers.byte_len()
+    }
+}
+
 /// Records of one partition, in order of offset. Keys and values are slices of one buffer per poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {

@@ -71,7 +71,8 @@ pub struct Subscription {
     pub client: String,
     /// Topics by name.
     pub topics: Vec<String>,
-    /// The most bytes of records that may wait inside the client, over all partitions.
+    /// The most bytes of records that may wait inside the client, over all partitions, and so about the most that one
+    /// poll brings; a record that is larger comes alone.
     pub queued_bytes_max: usize,
     /// Which records are delivered.
     pub isolation: Isolation,

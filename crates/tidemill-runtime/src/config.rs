@@ -38,7 +38,7 @@ pub struct Config {
     pub(crate) state_memory_bytes: Option<usize>,
     /// What all stores of the instance may cache above their databases; by default their share of the budget.
     pub(crate) cache_bytes_max: Option<usize>,
-    /// What one task may hold in memory: half of it writes that are not committed, a quarter records that wait.
+    /// What one task may hold in memory: writes that are not committed, records that wait, outputs, what is in flight.
     pub(crate) task_memory_bytes: usize,
     pub(crate) delete_retention: Duration,
     pub(crate) exactly_once: bool,
@@ -111,6 +111,31 @@ impl Default for Config {
             accept_changes: false,
             client: Settings::new(),
         }
+    }
+}
+
+/// How `task.memory.max.bytes` is shared: half for what is written and not committed, a quarter for records that wait, an
+/// eighth each for outputs and for what is in flight. Work stops short of each share, with room for what one more record
+/// or poll may add. A record larger than that room goes through alone.
+impl Config {
+    /// Of state written and not committed; more asks for a commit.
+    pub(crate) fn overlay_bytes_max(&self) -> usize {
+        self.task_memory_bytes / 8 * 3
+    }
+
+    /// Of records that one poll brings, and that a task may have waiting before its inputs are paused.
+    pub(crate) fn polled_bytes_max(&self) -> usize {
+        self.task_memory_bytes / 8
+    }
+
+    /// Of outputs; with more, they are sent first.
+    pub(crate) fn output_bytes_max(&self) -> usize {
+        (self.task_memory_bytes / 16).min(8 << 20)
+    }
+
+    /// Of what a producer may have in flight: Kafka's producer waits with more, and the task with it.
+    pub(crate) fn in_flight_bytes_max(&self) -> usize {
+        (self.task_memory_bytes / 8).min(16 << 20)
     }
 }
 

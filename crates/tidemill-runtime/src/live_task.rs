@@ -15,7 +15,8 @@ use crate::query::Position;
 pub(crate) struct LiveTask {
     pub(crate) task: Task,
     pub(crate) inputs: Vec<Input>,
-    changelogs: Vec<Changelog>,
+    pub(crate) changelogs: Vec<Changelog>,
+    pub(crate) held: Held,
     // Since when an input has been empty while others wait.
     idle_since: Option<Timestamp>,
 }
@@ -29,7 +30,7 @@ pub(crate) struct Input {
     received: Option<i64>,
 }
 
-struct Changelog {
+pub(crate) struct Changelog {
     topic: String,
     topic_id: TopicId,
     // An offset at or before the end of what this task has written: only the task writes here, so it counts along. A
@@ -49,6 +50,7 @@ impl LiveTask {
             task,
             inputs: inputs.into_iter().map(input).collect(),
             changelogs: Vec::new(),
+            held: Held::default(),
             idle_since: None,
         }
     }
@@ -83,18 +85,6 @@ impl LiveTask {
     pub(crate) fn restart_at(&mut self, topic: &str, offset: i64) {
         if let Some(changelog) = self.changelogs.iter_mut().find(|c| c.topic == topic) {
             changelog.next_offset = offset;
-        }
-    }
-
-    /// Counts changelog records that were written.
-    pub(crate) fn count_sent(&mut self, changelog: &Outputs) {
-        for record in changelog.iter() {
-            let OutputTopic::Named(name) = record.topic else {
-                continue;
-            };
-            if let Some(changelog) = self.changelogs.iter_mut().find(|c| c.topic == name) {
-                changelog.next_offset += 1;
-            }
         }
     }
 
@@ -190,6 +180,33 @@ impl LiveTask {
     /// When it stops waiting for an empty input.
     pub(crate) fn idle_until(&self, idle: Option<Duration>) -> Option<Timestamp> {
         Some(self.idle_since?.saturating_add(idle?))
+    }
+}
+
+/// Counts changelog records that were written.
+pub(crate) fn count_sent(changelogs: &mut [Changelog], sent: &Outputs) {
+    for record in sent.iter() {
+        let OutputTopic::Named(name) = record.topic else {
+            continue;
+        };
+        if let Some(changelog) = changelogs.iter_mut().find(|c| c.topic == name) {
+            changelog.next_offset += 1;
+        }
+    }
+}
+
+/// The most that a task held in memory: records that wait, state that is not committed, outputs that are to be sent.
+/// What is in flight the producer bounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) bytes_max: usize,
+}
+
+impl Held {
+    /// Takes notice of what it holds now.
+    pub(crate) fn note(&mut self, task: &Task, outputs: &Outputs) {
+        let bytes = task.buffered().1 + task.dirty_bytes() + outputs.byte_len();
+        self.bytes_max = self.bytes_max.max(bytes);
     }
 }
 

@@ -85,7 +85,13 @@ impl Patterns {
             return Ok(None);
         }
         let replication = instance.config.replication_factor;
-        let plan = prepare(&topology, &**transport, replication, Missing::Refuse, Fit::Existing)?;
+        let plan = prepare(
+            &topology,
+            &**transport,
+            replication,
+            Missing::Refuse,
+            Fit::Existing,
+        )?;
         let list = |topics: Vec<&String>| topics.into_iter().cloned().collect::<Vec<_>>().join(", ");
         tracing::info!(
             "topics to read have come: [{}]; have gone: [{}]",

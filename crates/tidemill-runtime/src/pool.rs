@@ -105,7 +105,10 @@ impl Pool {
             && patterns.is_due(now())
             && let Some(renewed) = patterns.look(&self.instance(), now())
         {
-            let mut current = self.instance.lock().expect("no section that holds this lock panics");
+            let mut current = self
+                .instance
+                .lock()
+                .expect("no section that holds this lock panics");
             *current = Arc::new(renewed);
             drop(current);
             self.tell(|| Command::Look);
@@ -273,12 +276,7 @@ impl Pool {
         }
     }
 
-    fn run(
-        &self,
-        number: usize,
-        place: Place,
-        turns: &mut u32,
-    ) -> Result<Ended, Box<(Failure, Response)>> {
+    fn run(&self, number: usize, place: Place, turns: &mut u32) -> Result<Ended, Box<(Failure, Response)>> {
         let Place {
             instance,
             member,
@@ -343,13 +341,7 @@ impl Pool {
     }
 
     /// Does what the handler wants. A new member and its commands mean: go on in the place of the failed thread.
-    fn after(
-        &self,
-        number: usize,
-        failure: Failure,
-        response: Response,
-        pause: Duration,
-    ) -> Option<Place> {
+    fn after(&self, number: usize, failure: Failure, response: Response, pause: Duration) -> Option<Place> {
         let error = match response {
             Response::ReplaceThread => match self.replace(number, pause) {
                 Ok(replaced) => return replaced,

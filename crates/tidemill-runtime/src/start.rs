@@ -213,7 +213,7 @@ impl Cluster {
             }
         };
         settings.insert("bootstrap.servers".into(), bootstrap.clone());
-        with_defaults(&mut settings);
+        with_defaults(&mut settings, config);
         let transport = match &broker {
             Some(broker) => broker.connect(&settings)?,
             None => connect(&settings)?,
@@ -227,8 +227,22 @@ impl Cluster {
     }
 }
 
-/// As Kafka's own producer: no duplicates and no reordering by retries.
-fn with_defaults(settings: &mut Settings) {
+/// As Kafka's own producer: no duplicates and no reordering by retries. What it has in flight is within the tasks' budget,
+/// unless the program says otherwise, and lets the largest record through.
+fn with_defaults(settings: &mut Settings, config: &Config) {
+    let names = [
+        "queue.buffering.max.kbytes",
+        "producer.queue.buffering.max.kbytes",
+        "buffer.memory",
+        "producer.buffer.memory",
+    ];
+    if !names.iter().any(|name| settings.contains_key(*name)) {
+        let bytes = config
+            .in_flight_bytes_max()
+            .max(config.record_bytes_max().saturating_mul(2));
+        let kbytes = (bytes >> 10).to_string();
+        settings.insert("producer.queue.buffering.max.kbytes".into(), kbytes);
+    }
     settings
         .entry("producer.enable.idempotence".into())
         .or_insert_with(|| "true".into());
@@ -284,7 +298,9 @@ fn launch(
 }
 
 fn subscription(instance: &Instance) -> Subscription {
-    let Instance { config, databases, .. } = instance;
+    let Instance {
+        config, databases, ..
+    } = instance;
     let group = instance.application().to_owned();
     let instance_id = databases.dir().instance_id();
     let client = config
@@ -292,7 +308,7 @@ fn subscription(instance: &Instance) -> Subscription {
         .clone()
         .unwrap_or_else(|| format!("{group}-{instance_id}"));
     Subscription {
-        queued_bytes_max: config.input_buffer_bytes / config.threads.max(1),
+        queued_bytes_max: (config.input_buffer_bytes / config.threads.max(1)).min(config.polled_bytes_max()),
         isolation: if config.exactly_once {
             Isolation::ReadCommitted
         } else {

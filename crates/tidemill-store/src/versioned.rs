@@ -62,6 +62,8 @@ pub struct VersionedStore {
     pub(crate) space: Space,
     pub(crate) segments: Segments,
     log: Vec<Logged>,
+    // Invariant: what the log takes.
+    log_bytes: usize,
     found: Vec<u8>,
 }
 
@@ -108,6 +110,7 @@ impl VersionedStore {
             space,
             segments,
             log: Vec::new(),
+            log_bytes: 0,
             found: Vec::new(),
         }
     }
@@ -138,6 +141,8 @@ impl VersionedStore {
     ) -> Result<VersionPut, StoreError> {
         let put = self.apply(key, value, timestamp, headers)?;
         if put != VersionPut::Expired {
+            self.log_bytes +=
+                key.len() + value.map_or(0, <[u8]>::len) + headers.byte_len() + size_of::<Logged>();
             self.log.push(Logged {
                 key: key.to_vec(),
                 value: value.map(<[u8]>::to_vec),
@@ -475,17 +480,12 @@ impl VersionedStore {
     }
 
     pub(crate) fn log_bytes(&self) -> usize {
-        let bytes = |put: &Logged| {
-            put.key.len()
-                + put.value.as_ref().map_or(0, Vec::len)
-                + put.headers.byte_len()
-                + size_of::<Logged>()
-        };
-        self.log.iter().map(bytes).sum()
+        self.log_bytes
     }
 
     pub(crate) fn clear_log(&mut self) {
         self.log.clear();
+        self.log_bytes = 0;
     }
 }
 

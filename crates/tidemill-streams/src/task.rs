@@ -49,6 +49,9 @@ pub struct TaskConfig {
     pub record_bytes_max: Option<usize>,
     /// Bytes of state written since the last commit, above which the task asks for one; 64 MiB without a number.
     pub uncommitted_bytes_max: Option<usize>,
+    /// Bytes of outputs with which the task stops taking up records, so that they can be sent; 8 MiB without a number.
+    /// What one record leads to comes whole.
+    pub output_bytes_max: Option<usize>,
     /// The database of the instance's [`GlobalTask`](crate::GlobalTask); needed when the topology has global stores.
     pub globals: Option<Globals>,
 }

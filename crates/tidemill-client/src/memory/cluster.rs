@@ -91,7 +91,12 @@ impl MemoryCluster {
     pub fn records(&self, of: &TopicPartition) -> Result<Vec<Record>, TransportError> {
         let state = self.shared.lock();
         let partition = state.logs.partition(of)?;
-        let read = partition.read(partition.start(), usize::MAX, Isolation::ReadCommitted);
+        let read = partition.read(
+            partition.start(),
+            usize::MAX,
+            usize::MAX,
+            Isolation::ReadCommitted,
+        );
         Ok(read.map(|read| read.records).unwrap_or_default())
     }
 

@@ -162,8 +162,15 @@ impl Partition {
         Some(self.start + before as i64)
     }
 
-    /// At most `max` records from `offset` on; `None` when the offset is out of range.
-    pub(super) fn read(&self, offset: i64, max: usize, isolation: Isolation) -> Option<Read> {
+    /// At most `max` records from `offset` on, and no more than so many bytes unless the first is larger; `None` when the
+    /// offset is out of range.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        max: usize,
+        bytes_max: usize,
+        isolation: Isolation,
+    ) -> Option<Read> {
         if offset < self.start || offset > self.high_watermark() {
             return None;
         }
@@ -172,9 +179,16 @@ impl Partition {
             records: Vec::new(),
             next: offset,
         };
+        let mut bytes = 0;
         for entry in self.entries.iter().skip((offset - self.start) as usize) {
             if read.next >= end || read.records.len() >= max {
                 break;
+            }
+            if let Entry::Record(record, _) = entry {
+                bytes += record.byte_len();
+                if bytes > bytes_max && !read.records.is_empty() {
+                    break;
+                }
             }
             read.next += 1;
             match (entry, isolation) {

@@ -10,8 +10,8 @@ use super::cluster::State;
 use super::group::MemberId;
 use super::log::Logs;
 use crate::{
-    Batch, CommitError, Committed, Event, GroupMetadata, Isolation, Member, Reader, Start, Subscription,
-    TopicPartition, TransportError, Wake,
+    Batch, CommitError, Committed, Event, GroupMetadata, Isolation, Member, Reader, Record, Start,
+    Subscription, TopicPartition, TransportError, Wake,
 };
 
 /// The partitions being read and how far they are.
@@ -20,6 +20,8 @@ struct Positions {
     next: BTreeMap<TopicPartition, Position>,
     paused: BTreeSet<TopicPartition>,
     isolation: Isolation,
+    // The most bytes that one poll brings.
+    bytes_max: usize,
 }
 
 struct Position {
@@ -29,15 +31,16 @@ struct Position {
 }
 
 impl Positions {
-    fn of(isolation: Isolation) -> Self {
+    fn of(isolation: Isolation, bytes_max: usize) -> Self {
         Self {
             isolation,
+            bytes_max,
             ..Self::default()
         }
     }
 
     fn clear(&mut self) {
-        *self = Self::of(self.isolation);
+        *self = Self::of(self.isolation, self.bytes_max);
     }
 
     fn assign(&mut self, from: &[(TopicPartition, Start)], logs: &Logs) -> Result<(), TransportError> {
@@ -69,17 +72,20 @@ impl Positions {
         events: &mut Vec<Event>,
     ) -> Result<(), TransportError> {
         let mut left = records_max;
+        let mut bytes_left = self.bytes_max;
         for (partition, position) in &mut self.next {
-            if left == 0 || self.paused.contains(partition) {
+            if left == 0 || bytes_left == 0 || self.paused.contains(partition) {
                 continue;
             }
             let log = logs.partition(partition)?;
-            let read = log.read(position.offset, left, self.isolation).ok_or_else(|| {
-                TransportError::OutOfRange {
+            let read = log
+                .read(position.offset, left, bytes_left, self.isolation)
+                .ok_or_else(|| TransportError::OutOfRange {
                     partition: partition.clone(),
                     offset: position.offset,
-                }
-            })?;
+                })?;
+            let bytes: usize = read.records.iter().map(Record::byte_len).sum();
+            bytes_left = bytes_left.saturating_sub(bytes);
             position.offset = read.next;
             if !read.records.is_empty() {
                 left -= read.records.len();
@@ -119,7 +125,7 @@ impl MemoryMember {
     pub(super) fn join(cluster: MemoryCluster, subscription: Subscription) -> Self {
         let mut member = Self {
             cluster,
-            positions: Positions::of(subscription.isolation),
+            positions: Positions::of(subscription.isolation, subscription.queued_bytes_max),
             subscription,
             id: 0,
             owned: Vec::new(),
@@ -313,7 +319,7 @@ impl MemoryReader {
     pub(super) fn new(cluster: MemoryCluster) -> Self {
         Self {
             cluster,
-            positions: Positions::of(Isolation::ReadCommitted),
+            positions: Positions::of(Isolation::ReadCommitted, usize::MAX),
         }
     }
 }

@@ -11,7 +11,13 @@ const OUT: Topic<String, String> = Topic::new("out");
 const COUNTS: StoreName<String, i64> = StoreName::new("counts");
 
 fn planned(cluster: &MemoryCluster, app: &App) -> Result<Plan, StartError> {
-    prepare(&app.topology().unwrap(), cluster, None, Missing::Refuse, Fit::Exact)
+    prepare(
+        &app.topology().unwrap(),
+        cluster,
+        None,
+        Missing::Refuse,
+        Fit::Exact,
+    )
 }
 
 fn word_count() -> App {

@@ -183,7 +183,8 @@ impl Worker {
         let cache_bytes_all = config.cache_bytes_max.unwrap_or_else(|| databases.cache_bytes());
         let cache_bytes_max = cache_bytes_all / all_stores.max(1);
         let task_config = TaskConfig {
-            uncommitted_bytes_max: Some(config.task_memory_bytes / 2),
+            uncommitted_bytes_max: Some(config.overlay_bytes_max()),
+            output_bytes_max: Some(config.output_bytes_max()),
             stores: StoreOptions {
                 cache_bytes_max,
                 commits_held_max: commits_held_max(config.commit_interval),

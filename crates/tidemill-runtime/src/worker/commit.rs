@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use tidemill_client::{CommitError, Committed, TopicPartition};
 use tidemill_data::Timestamp;
-use tidemill_streams::TaskId;
+use tidemill_streams::{Outputs, TaskId};
 
 use super::assignment::Standing;
 use super::{Instance, Worker};
 use crate::error::RunError;
-use crate::live_task::task_error;
+use crate::live_task::{LiveTask, count_sent, task_error};
 use crate::producer::{Producer, Setback};
 
 /// Commits that may fail in a row for reasons that pass, before the program gives up.
@@ -92,11 +92,21 @@ impl Worker {
         let Instance { topology, plan, .. } = &*self.instance;
         let mut covered = Covered::default();
         for (id, live) in self.tasks.iter_mut().filter(|(_, live)| live.task.needs_commit()) {
-            let commit = live.task.prepare_commit(&mut self.outputs);
-            let sent = self.sender.send(topology, plan, &self.outputs);
-            live.count_sent(&self.outputs);
-            self.outputs.clear();
-            sent?;
+            let LiveTask {
+                task,
+                changelogs,
+                held,
+                ..
+            } = live;
+            let sender = &mut self.sender;
+            let mut send = |piece: &mut Outputs| {
+                held.note(task, piece);
+                let sent = sender.send(topology, plan, piece);
+                count_sent(changelogs, piece);
+                piece.clear();
+                sent
+            };
+            let commit = task.prepare_commit_in_pieces(&mut self.outputs, &mut send)?;
             let metadata: Arc<str> = commit.metadata.into();
             for (topic, next) in commit.offsets {
                 let metadata = metadata.clone();

@@ -79,6 +79,7 @@ impl Run<'_> {
         if live.task.next_punctuation().is_some_and(|due| due <= self.now) {
             live.task.punctuate_wall(self.now, self.outputs).map_err(failed)?;
             self.recorder.punctuated();
+            live.held.note(&live.task, self.outputs);
             self.send()?;
         }
         let idle = self.instance.config.max_task_idle;
@@ -89,7 +90,10 @@ impl Run<'_> {
             }
             let batch = tracing::debug_span!("batch", task = %id, ready).entered();
             let began = Instant::now();
+            // What was taken up is gone from the queues, and counts where it went.
+            live.held.note(&live.task, self.outputs);
             let done = live.task.process(ready, self.now, self.outputs).map_err(failed)?;
+            live.held.note(&live.task, self.outputs);
             self.send()?;
             self.recorder.processed(done.records, began);
             drop(batch);
@@ -112,7 +116,8 @@ impl Run<'_> {
 /// never paused: its records are those that the others wait for.
 fn balance(member: &mut dyn Member, live: &mut LiveTask, instance: &Instance) {
     let records_max = instance.config.buffered_records;
-    let crowded = live.task.buffered().1 > instance.config.task_memory_bytes / 4;
+    // One more poll may bring as much again, and together that is the inputs' share.
+    let crowded = live.task.buffered().1 > instance.config.polled_bytes_max();
     let LiveTask { task, inputs, .. } = live;
     let too_much = |topic: &str| {
         let waiting = task.buffered_of(topic);

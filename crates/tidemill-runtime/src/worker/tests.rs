@@ -135,6 +135,7 @@ impl World {
                 .chain(part.repartition_sources.iter().map(|t| t.name.clone()))
         });
         let subscription = Subscription {
+            queued_bytes_max: config.polled_bytes_max(),
             isolation: if config.exactly_once {
                 Isolation::ReadCommitted
             } else {
@@ -253,6 +254,7 @@ impl Node {
     }
 }
 
+mod budget;
 mod calls;
 mod exactly_once;
 mod inputs;

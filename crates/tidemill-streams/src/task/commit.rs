@@ -1,8 +1,10 @@
 //! The two steps of a commit: what has to be written, and the state made durable after it was.
 
+use std::convert::Infallible;
+
 use tidemill_store::ChangelogPosition;
 
-use super::Task;
+use super::{Task, process::OUTPUT_BYTES_MAX};
 use crate::{
     Outputs, TaskError,
     outputs::{OutputRecord, OutputTopic, PartitionChoice},
@@ -37,15 +39,51 @@ impl Task {
     /// # Panics
     /// With calls in flight: the offsets of their records would be committed without their results.
     pub fn prepare_commit(&self, changelog: &mut Outputs) -> Commit {
+        let prepared = self.prepare(usize::MAX, changelog, &mut |_| Ok::<_, Infallible>(()));
+        prepared.unwrap_or_else(|never| match never {})
+    }
+
+    /// As [`prepare_commit`](Self::prepare_commit), in pieces: whenever the records have so many bytes as the task may
+    /// have outputs, and at the end, `send` gets them and leaves none.
+    ///
+    /// # Errors
+    /// Those of `send`, the first of which ends it.
+    ///
+    /// # Panics
+    /// As [`prepare_commit`](Self::prepare_commit).
+    pub fn prepare_commit_in_pieces<E>(
+        &self,
+        changelog: &mut Outputs,
+        send: &mut impl FnMut(&mut Outputs) -> Result<(), E>,
+    ) -> Result<Commit, E> {
+        let bytes_max = self.ctx.config.output_bytes_max.unwrap_or(OUTPUT_BYTES_MAX);
+        let commit = self.prepare(bytes_max, changelog, send)?;
+        send(changelog)?;
+        Ok(commit)
+    }
+
+    fn prepare<E>(
+        &self,
+        bytes_max: usize,
+        changelog: &mut Outputs,
+        send: &mut impl FnMut(&mut Outputs) -> Result<(), E>,
+    ) -> Result<Commit, E> {
         assert_eq!(
             self.calls_in_flight(),
             0,
             "a commit waits for the calls in flight"
         );
+        let mut outcome = Ok(());
         self.ctx.stores.changelog(&mut |id, record| {
             let Some((_, topic)) = self.changelogs.iter().find(|(known, _)| *known == id) else {
                 return;
             };
+            if outcome.is_ok() && changelog.byte_len() >= bytes_max {
+                outcome = send(changelog);
+            }
+            if outcome.is_err() {
+                return;
+            }
             changelog.push(OutputRecord {
                 topic: OutputTopic::Named(topic),
                 partition: PartitionChoice::Fixed(self.id.partition),
@@ -55,6 +93,7 @@ impl Task {
                 headers: record.headers,
             });
         });
+        outcome?;
         let names = self
             .ctx
             .topology
@@ -68,7 +107,7 @@ impl Task {
             .filter_map(|(_, (name, next))| next.map(|next| (name.clone(), next)))
             .collect();
         let metadata = self.ctx.clocks.encode(&self.ctx.topology.clock_names());
-        Commit { offsets, metadata }
+        Ok(Commit { offsets, metadata })
     }
 
     /// Takes in the metadata of a committed offset, before records flow: what was late stays late. Of several

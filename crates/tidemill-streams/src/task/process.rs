@@ -20,7 +20,7 @@ pub struct Processed {
 const DIRTY_BYTES_MAX: usize = 64 << 20;
 
 /// Outputs above which `process` returns early, so that they can be sent.
-const OUTPUT_BYTES_MAX: usize = 8 << 20;
+pub(super) const OUTPUT_BYTES_MAX: usize = 8 << 20;
 
 impl Task {
     /// Adds records of an input topic, in the order of their offsets.
@@ -80,7 +80,8 @@ impl Task {
     fn process_some(&mut self, records_max: usize) -> Result<Processed, Halt> {
         let mut processed = Processed::default();
         let dirty_bytes_max = self.ctx.config.uncommitted_bytes_max.unwrap_or(DIRTY_BYTES_MAX);
-        while processed.records < records_max && self.ctx.outputs.byte_len() < OUTPUT_BYTES_MAX {
+        let output_bytes_max = self.ctx.config.output_bytes_max.unwrap_or(OUTPUT_BYTES_MAX);
+        while processed.records < records_max && self.ctx.outputs.byte_len() < output_bytes_max {
             if self.ctx.calls.is_full() {
                 break;
             }
@@ -99,7 +100,7 @@ impl Task {
             }
             self.reached.took(topic, offset);
             self.take_looped();
-            if processed.records.is_multiple_of(256) && self.ctx.stores.dirty_bytes() > dirty_bytes_max {
+            if self.ctx.stores.dirty_bytes() > dirty_bytes_max {
                 break;
             }
         }
