@@ -258,6 +258,7 @@ mod budget;
 mod calls;
 mod exactly_once;
 mod inputs;
+mod outputs;
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -63,6 +63,17 @@ fn a_topic_may_begin_a_span_of_time_ago() {
 }
 
 #[test]
+fn a_topic_of_which_nothing_is_committed_may_stop_the_program() {
+    let (world, state) = (World::new(), dir());
+    let app = counting();
+    app.reset_of(&CLICKS, Reset::Refuse);
+    let mut a = world.join("a", state.path(), &app);
+    let error = (0..5).find_map(|_| a.turn(world.now).err());
+    let error = error.expect("the program stops").to_string();
+    assert!(error.contains("nothing is committed for clicks-0"), "{error}");
+}
+
+#[test]
 fn an_empty_input_is_waited_for_as_long_as_the_setting_says() {
     for (idle, waits) in [("-1", false), ("0", false), ("500", true)] {
         let (mut world, state) = (World::new(), dir());
