@@ -239,7 +239,7 @@ fn with_defaults(settings: &mut Settings, config: &Config) {
     if !names.iter().any(|name| settings.contains_key(*name)) {
         let bytes = config
             .in_flight_bytes_max()
-            .max(config.record_bytes_max().saturating_mul(2));
+            .max(config.record_bytes_max().saturating_add(64 << 10));
         let kbytes = (bytes >> 10).to_string();
         settings.insert("producer.queue.buffering.max.kbytes".into(), kbytes);
     }
