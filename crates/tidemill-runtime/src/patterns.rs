@@ -7,7 +7,7 @@
 //! waits for the others.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tidemill_client::{TopicPartition, TransportError};

@@ -2,7 +2,7 @@ use tidemill_client::MemoryCluster;
 use tidemill_data::{StoreName, Topic};
 use tidemill_streams::App;
 
-use super::{Missing, Plan, prepare};
+use super::{Fit, Missing, Plan, prepare};
 use crate::error::StartError;
 
 const LEFT: Topic<String, String> = Topic::new("left");
