@@ -31,6 +31,12 @@ pub struct App {
 
 impl App {
     /// A program without operators. The name stands in front of its internal topics and is its consumer group.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// let app = App::new("articles");
+    /// assert_eq!(app.name(), "articles");
+    /// ```
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -39,12 +45,41 @@ impl App {
     }
 
     /// The name.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// let app = App::new("articles");
+    /// app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// let changelog = format!("{}-counts-changelog", app.name());
+    /// assert_eq!(app.topology()?.subtopologies()[0].changelogs[0].name, changelog);
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> String {
         self.builder.lock().app.clone()
     }
 
     /// What happens to records that fail, unless an operator says otherwise. The default is [`Policy::Fail`].
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::{App, Policy};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const TEXTS: Topic<String, String> = Topic::new("texts");
+    /// # const NUMBERS: Topic<String, i64> = Topic::new("numbers");
+    /// let app = App::new("docs");
+    /// app.on_error(Policy::Skip);
+    /// app.stream(&TEXTS).try_map_values(|text| Ok(text.parse::<i64>()?)).to(&NUMBERS);
+    ///
+    /// let mut test = TestDriver::new(&app);
+    /// test.pipe(&TEXTS, "a", "no number", ms(1));
+    /// test.pipe(&TEXTS, "a", "7", ms(2));
+    /// assert_eq!(test.read(&NUMBERS).len(), 1);
+    /// assert_eq!(test.take_failures().len(), 1);
+    /// ```
     pub fn on_error(&self, policy: Policy) {
         self.builder.lock().policy = policy;
     }
@@ -112,6 +147,19 @@ impl App {
     ///
     /// # Errors
     /// When the program cannot run: two stores of one name, two sources that share only some of their topics.
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::App;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const READ: Topic<String, String> = Topic::new("read");
+    /// let app = App::new("docs");
+    /// app.stream(&CLICKS).to(&READ);
+    /// let topology = app.topology()?;
+    /// assert_eq!(topology.subtopologies()[0].source_topics, ["clicks"]);
+    /// assert_eq!(topology.subtopologies()[0].sink_topics, ["read"]);
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn topology(&self) -> Result<Arc<Topology>, TopologyError> {
         Topology::build(&mut self.builder.lock()).map(Arc::new)
     }
@@ -120,6 +168,19 @@ impl App {
     ///
     /// # Errors
     /// As [`topology`](Self::topology).
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::App;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const READ: Topic<String, String> = Topic::new("read");
+    /// let app = App::new("docs");
+    /// app.stream(&CLICKS).to(&READ);
+    /// let text = app.describe()?;
+    /// assert!(text.contains("Source: KSTREAM-SOURCE-0000000000 (topics: [clicks])"), "{text}");
+    /// assert!(text.contains("Sink: KSTREAM-SINK-0000000001 (topic: read)"), "{text}");
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn describe(&self) -> Result<String, TopologyError> {
         Ok(self.topology()?.describe())
     }

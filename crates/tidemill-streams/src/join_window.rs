@@ -68,6 +68,20 @@ impl JoinWindow {
     }
 
     /// Names the join's operators and repartition topics, which else have names from their place in the program.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, i64> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).named("paid");
+    /// app.stream(&LEFT).join(right, window, |_, left, right| left + right).to(&MET);
+    /// assert!(app.describe()?.contains("Processor: paid-this-join"));
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = Some(name.into());
         Self { name, ..self }
@@ -75,12 +89,41 @@ impl JoinWindow {
 
     /// Names the join's stores, which else have names from their place in the program: adding an operator before the
     /// join would then lose the records that wait.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, i64> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).stores_named("paid");
+    /// app.stream(&LEFT).join(right, window, |_, left, right| left + right).to(&MET);
+    /// let stores = app.topology()?.subtopologies()[0].stores.clone();
+    /// assert_eq!(stores, ["paid-this-join-store", "paid-other-join-store"]);
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn stores_named(self, name: impl Into<String>) -> Self {
         let stores = Some(name.into());
         Self { stores, ..self }
     }
 
     /// Keeps no changelogs: the records that wait are lost with the machine.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, i64> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).without_changelog();
+    /// app.stream(&LEFT).join(right, window, |_, left, right| left + right).to(&MET);
+    /// assert!(app.topology()?.subtopologies()[0].changelogs.is_empty());
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn without_changelog(self) -> Self {
         Self {
             changelog: false,

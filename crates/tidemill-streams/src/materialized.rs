@@ -27,6 +27,16 @@ pub struct Materialized<K, V> {
 
 impl<K: Data, V: Data> Materialized<K, V> {
     /// A store named by its place in the program, with the types' own formats.
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::{App, Materialized};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # let app = App::new("docs");
+    /// app.stream(&CLICKS).group_by_key().count(Materialized::unnamed());
+    /// assert_eq!(app.topology()?.subtopologies()[0].stores, ["KSTREAM-AGGREGATE-STATE-STORE-0000000001"]);
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     #[must_use]
     pub fn unnamed() -> Self {
         Self::of(None, Wire::own(), Wire::own())
@@ -48,6 +58,17 @@ impl<K, V> Materialized<K, V> {
 
 impl<K, V> Materialized<K, V> {
     /// Keeps no changelog: the rows are lost with the machine.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::{App, Materialized};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// app.stream(&CLICKS).group_by_key().count(Materialized::from(&COUNTS).without_changelog());
+    /// assert!(app.topology()?.subtopologies()[0].changelogs.is_empty());
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     #[must_use]
     pub fn without_changelog(self) -> Self {
         Self {
@@ -57,6 +78,25 @@ impl<K, V> Materialized<K, V> {
     }
 
     /// Keeps what rows were before, for as long as `history` after the newest one: they can be asked for as of a time.
+    ///
+    /// ```
+    /// # use tidemill_data::{HOUR, StoreName, Topic};
+    /// # use tidemill_streams::{App, Materialized};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// # const ASKED: Topic<String, String> = Topic::new("asked");
+    /// # const ANSWERS: Topic<String, i64> = Topic::new("answers");
+    /// const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    /// # let app = App::new("docs");
+    /// let counts = app.stream(&CLICKS).group_by_key().count(Materialized::from(&COUNTS).versioned(HOUR));
+    /// app.stream(&ASKED).join_table(&counts, |_, _, count| count).to(&ANSWERS);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&CLICKS, "a", "x", ms(10));
+    /// test.pipe(&CLICKS, "a", "y", ms(20));
+    /// test.pipe(&ASKED, "a", "how many?", ms(15)); // as of then
+    /// assert_eq!(test.read(&ANSWERS)[0].value, 1);
+    /// ```
     #[must_use]
     pub fn versioned(self, history: Duration) -> Self {
         let history_ms = Some(i64::try_from(history.as_millis()).unwrap_or(i64::MAX));

@@ -93,24 +93,64 @@ pub struct Average {
 
 impl Average {
     /// Takes in one more number.
+    ///
+    /// ```
+    /// # use tidemill_streams::Average;
+    /// let mut average = Average::default();
+    /// average.add(1.0);
+    /// average.add(4.0);
+    /// assert_eq!(average.mean(), Some(2.5));
+    /// ```
     pub fn add(&mut self, number: f64) {
         self.sum += number;
         self.count += 1;
     }
 
     /// The mean; `None` of no numbers.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::{App, Average};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, Average> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// app.stream(&AMOUNTS).group_by_key().avg(&STORE, |_, amount| amount as f64);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&AMOUNTS, "a", 1, ms(1));
+    /// test.pipe(&AMOUNTS, "a", 4, ms(2));
+    /// assert_eq!(test.row(&STORE, "a").and_then(|row| row.value.mean()), Some(2.5));
+    /// assert_eq!(Average::default().mean(), None);
+    /// ```
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
 
     /// What the numbers add up to.
+    ///
+    /// ```
+    /// # use tidemill_streams::Average;
+    /// let mut average = Average::default();
+    /// average.add(1.0);
+    /// average.add(4.0);
+    /// assert_eq!(average.sum(), 5.0);
+    /// ```
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.sum
     }
 
     /// How many numbers there are.
+    ///
+    /// ```
+    /// # use tidemill_streams::Average;
+    /// let mut average = Average::default();
+    /// average.add(1.0);
+    /// average.add(4.0);
+    /// assert_eq!(average.count(), 2);
+    /// ```
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count

@@ -109,12 +109,34 @@ impl<T> Distinct<T> {
     }
 
     /// Whether there are none.
+    ///
+    /// ```
+    /// # use tidemill_streams::Distinct;
+    /// assert!(Distinct::<i64>::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// They themselves, in their order.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::{App, Distinct};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, Distinct<i64>> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// app.stream(&AMOUNTS).group_by_key().distinct(&STORE, |_, amount| amount);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// for amount in [5, 3, 5] {
+    ///     test.pipe(&AMOUNTS, "a", amount, ms(1));
+    /// }
+    /// let row = test.row(&STORE, "a").expect("the key came").value;
+    /// assert_eq!(row.iter().collect::<Vec<_>>(), [&3, &5]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }
