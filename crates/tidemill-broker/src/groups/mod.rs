@@ -168,7 +168,6 @@ impl Groups {
                 let shape = TopicShape {
                     id: TopicId(topic.id.as_u128()),
                     partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
-                    internal: topic.is_internal(),
                 };
                 (topic.name.as_str().into(), shape)
             });

@@ -18,19 +18,16 @@ use crate::subscription;
 const GROUP: &str = "g";
 const TIDES: TopicId = TopicId(0x71);
 const WAVES: TopicId = TopicId(0x77);
+const OWN: TopicId = TopicId(0x6f);
 
 fn image(version: u64, tides: i32) -> Arc<TopicImage> {
-    let shape = |id, partitions, internal| TopicShape {
-        id,
-        partitions,
-        internal,
-    };
+    let shape = |id, partitions| TopicShape { id, partitions };
     Arc::new(TopicImage::new(
         version,
         [
-            ("tides".into(), shape(TIDES, tides, false)),
-            ("waves".into(), shape(WAVES, 2, false)),
-            ("__tides".into(), shape(TopicId(1), 9, true)),
+            ("tides".into(), shape(TIDES, tides)),
+            ("waves".into(), shape(WAVES, 2)),
+            ("__own".into(), shape(OWN, 1)),
         ],
     ))
 }
@@ -321,9 +318,12 @@ fn show(answer: &Result<ConsumerBeat, GroupError>) -> String {
         Err(error) => format!("{error:?}"),
         Ok(beat) => {
             let held = beat.assignment.as_ref().map(|held| {
-                let names = held
-                    .iter()
-                    .map(|(topic, p)| format!("{}{p}", if topic == TIDES { "t" } else { "w" }));
+                let name = |topic: &TopicId| match *topic {
+                    TIDES => "t",
+                    OWN => "o",
+                    _ => "w",
+                };
+                let names = held.iter().map(|(topic, p)| format!("{}{p}", name(topic)));
                 names.collect::<Vec<_>>().join(" ")
             });
             format!(
@@ -445,19 +445,20 @@ fn a_pattern_chooses_topics_by_their_whole_name() {
     assert_eq!(show(&world.beat(wanting("w.*|t.*s"))), "2 [t0 t1 t2 t3 w0 w1]");
     assert_eq!(
         show(&world.beat(wanting(".*"))),
-        "3 [t0 t1 t2 t3 w0 w1]",
-        "the broker's own topics match nothing"
+        "3 [o0 t0 t1 t2 t3 w0 w1]",
+        "the broker's own topics are matched as others are"
     );
+    assert_eq!(show(&world.beat(wanting("w.*|t.*"))), "4 [t0 t1 t2 t3 w0 w1]");
     world.topics = image(2, 2);
     assert_eq!(
-        world.keep("a", 3),
-        "3 [t0 t1 w0 w1]",
+        world.keep("a", 4),
+        "4 [t0 t1 w0 w1]",
         "t2 and t3 are to be given up"
     );
     world.restart();
     assert_eq!(
-        world.holds("a", 3, &[(TIDES, 0), (TIDES, 1), (WAVES, 0), (WAVES, 1)]),
-        "4 [as before]"
+        world.holds("a", 4, &[(TIDES, 0), (TIDES, 1), (WAVES, 0), (WAVES, 1)]),
+        "5 [as before]"
     );
 }
 

@@ -1,7 +1,7 @@
 //! The topics there are, as groups see them, and the patterns that choose among them.
 //!
 //! Patterns are matched against whole names, in time linear in the name (KIP-848 asks for RE2's syntax, and this is nearly
-//! that). Topics of the broker's own match no pattern.
+//! that). A pattern that fits the broker's own topics gets them, as with Kafka: which to leave out is the client's choice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -31,8 +31,6 @@ pub struct TopicShape {
     pub id: TopicId,
     /// How many partitions it has.
     pub partitions: i32,
-    /// It is the broker's own.
-    pub internal: bool,
 }
 
 impl TopicImage {
@@ -62,10 +60,10 @@ impl TopicImage {
     }
 
     fn matching(&self, pattern: &Regex) -> BTreeSet<TopicName> {
-        self.by_name
-            .iter()
-            .filter(|(name, shape)| !shape.internal && pattern.is_match(name.as_str()))
-            .map(|(name, _)| name.clone())
+        let names = self.by_name.keys();
+        names
+            .filter(|name| pattern.is_match(name.as_str()))
+            .cloned()
             .collect()
     }
 }
