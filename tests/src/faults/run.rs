@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tidemill::client::{Admin, Consumer, From, TopicPartition, TopicSpec};
 use tidemill::prelude::*;
 
-use super::verdict::{Guarantee, Verdict};
+use super::verdict::{Guarantee, Verdict, expected};
 use super::{Chance, Names, Worker};
 
 const PARTITIONS: i32 = 3;
@@ -207,7 +207,8 @@ impl OutputReader {
 
     /// Reads until the totals account for so many records.
     async fn read_totals_until(&mut self, counted: u64, instances: &mut [Instance]) -> Result<()> {
-        while self.verdict.counted(counted) < counted {
+        let expected = expected(counted);
+        while !self.verdict.accounts_for(&expected) {
             self.read_one(instances).await?;
         }
         Ok(())
