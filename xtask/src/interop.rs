@@ -1,8 +1,9 @@
 //! `cargo xtask interop`: other people's clients against our broker, each against a fresh one.
 //!
 //! A client is a folder in `tests/interop/` with a script `run`. The script installs the client from its package
-//! registry, does what the client's users do first, and prints one line `ok WHAT` for each thing that worked. It ends
-//! with 0 when all did, with 77 when its runtime is not there (its last line says which), else it failed.
+//! registry, does what the client's users do first, and prints one line `ok WHAT` for each thing that worked, and one
+//! `skip WHAT: WHY` for each that was not asked for. It ends with 0 when all did, with 77 when its runtime is not there
+//! (its last line says which), else it failed. The folders that end in `-tests` run the tests that a client ships.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -75,6 +76,7 @@ fn run_one(client: &Path, target: &Path, name: &str) -> Result<String> {
         .env("BOOTSTRAP", &broker.address)
         .env("WORK", &work)
         .env("PROJECT", command::root())
+        .env("TIDEMILL", target.join("release/tidemill"))
         .stdin(Stdio::null())
         .stdout(File::create(&log)?)
         .stderr(File::create(work.join("client.err"))?)
@@ -83,11 +85,17 @@ fn run_one(client: &Path, target: &Path, name: &str) -> Result<String> {
     let status = wait(script)?;
     drop(broker);
     let text = fs::read_to_string(&log)?;
-    let checks = text.lines().filter(|line| line.starts_with("ok ")).count();
+    let count = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
+    let (checks, skips) = (count("ok "), count("skip "));
+    let skipped = if skips > 0 {
+        format!(", {skips} skipped")
+    } else {
+        String::new()
+    };
     let last = text.lines().last().unwrap_or("it said nothing").to_owned();
     let seconds = began.elapsed().as_secs();
     match status.and_then(|status| status.code()) {
-        Some(0) if checks > 0 => Ok(format!("passed   {name}: {checks} checks, {seconds} s")),
+        Some(0) if checks > 0 => Ok(format!("passed   {name}: {checks} checks{skipped}, {seconds} s")),
         Some(0) => bail!("it checked nothing; see {}", log.display()),
         Some(SKIPPED) => Ok(format!("skipped  {name}: {last}")),
         Some(code) => bail!(
