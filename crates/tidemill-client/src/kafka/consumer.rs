@@ -9,6 +9,7 @@ use async_stream::stream;
 use bytes::Bytes;
 use futures::stream::{BoxStream, Stream};
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidemill_data::{DecodeError, Header, Headers, Place, Topic};
@@ -176,6 +177,10 @@ impl Consumer {
             loop {
                 yield match reader.recv().await {
                     Ok(message) => Ok(Received::read(&message)),
+                    Err(e) if mends_itself(&e) => {
+                        tracing::warn!("reading: {e}");
+                        continue;
+                    }
                     Err(e) => Err(error("read", &e)),
                 };
             }
@@ -258,6 +263,19 @@ async fn resolve(
         }
     }
     Ok(list)
+}
+
+/// What librdkafka tells and goes on: a connection that broke is opened anew, and no record is lost by it.
+fn mends_itself(error: &rdkafka::error::KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
 }
 
 fn error(operation: &'static str, cause: &rdkafka::error::KafkaError) -> TransportError {
