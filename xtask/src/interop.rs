@@ -1,12 +1,14 @@
 //! `cargo xtask interop`: other people's clients against our broker, each against a fresh one.
 //!
 //! A client is a folder in `tests/interop/` with a script `run`. The script installs the client from its package
-//! registry, does what the client's users do first, and prints one line `ok WHAT` for each thing that worked, and one
-//! `skip WHAT: WHY` for each that was not asked for. It ends with 0 when all did, with 77 when its runtime is not there
-//! (its last line says which), else it failed. The folders that end in `-tests` run the tests that a client ships.
+//! registry, does what the client's users do first, and prints one line `ok WHAT` for each thing that worked, one
+//! `fail WHAT` for each that did not, and one `skip WHAT: WHY` for each that was not asked for. It ends with 0 when all
+//! worked, with 77 when its runtime is not there (its last line says which), else it failed. The folders that end in
+//! `-tests` run the tests that a client ships.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -80,33 +82,43 @@ fn run_one(client: &Path, target: &Path, name: &str) -> Result<String> {
         .stdin(Stdio::null())
         .stdout(File::create(&log)?)
         .stderr(File::create(work.join("client.err"))?)
+        // A group of its own, so that what it started ends with it.
+        .process_group(0)
         .spawn()
         .with_context(|| format!("{} cannot be started", client.join("run").display()))?;
     let status = wait(script)?;
     drop(broker);
     let text = fs::read_to_string(&log)?;
-    let count = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
-    let (checks, skips) = (count("ok "), count("skip "));
-    let skipped = if skips > 0 {
-        format!(", {skips} skipped")
-    } else {
-        String::new()
-    };
-    let last = text.lines().last().unwrap_or("it said nothing").to_owned();
+    let told = tell(&text);
+    let last = text.lines().last().unwrap_or("it said nothing");
     let seconds = began.elapsed().as_secs();
     match status.and_then(|status| status.code()) {
-        Some(0) if checks > 0 => Ok(format!("passed   {name}: {checks} checks{skipped}, {seconds} s")),
+        Some(0) if text.lines().any(|line| line.starts_with("ok ")) => {
+            Ok(format!("passed   {name}: {told}, {seconds} s"))
+        }
         Some(0) => bail!("it checked nothing; see {}", log.display()),
         Some(SKIPPED) => Ok(format!("skipped  {name}: {last}")),
-        Some(code) => bail!(
-            "after {checks} checks it ended with {code}: {last}; see {}",
-            log.display()
-        ),
-        None => bail!(
-            "after {checks} checks it hung or was killed: {last}; see {}",
-            log.display()
-        ),
+        Some(code) => bail!("{told}; it ended with {code}: {last}; see {}", log.display()),
+        None => bail!("{told}; it hung or was killed: {last}; see {}", log.display()),
     }
+}
+
+/// How many checks passed, failed and were skipped, the latter two by name.
+fn tell(text: &str) -> String {
+    let named = |word: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(word));
+        lines
+            .map(|line| line.split(':').next().unwrap_or(line))
+            .collect::<Vec<_>>()
+    };
+    let mut told = format!("{} passed", named("ok ").len());
+    for (word, what) in [("fail ", "failed"), ("skip ", "skipped")] {
+        let names = named(word);
+        if !names.is_empty() {
+            told += &format!(", {} {what} ({})", names.len(), names.join(", "));
+        }
+    }
+    told
 }
 
 /// `None` for a script that had to be ended.
@@ -117,7 +129,8 @@ fn wait(mut script: Child) -> Result<Option<ExitStatus>> {
             return Ok(Some(status));
         }
         if Instant::now() > deadline {
-            script.kill()?;
+            let group = format!("-{}", script.id());
+            Command::new("kill").args(["-9", "--", &group]).status()?;
             script.wait()?;
             return Ok(None);
         }

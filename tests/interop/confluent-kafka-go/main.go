@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-// The tutorials say `localhost`; the broker here has a port of its own.
-var bootstrap = strings.Replace(os.Getenv("BOOTSTRAP"), "127.0.0.1", "localhost", 1)
+// As the tutorials say it: `localhost`, where the broker stands at Kafka's port.
+var bootstrap = os.Getenv("LOCALHOST")
 
 func must(err error) {
 	if err != nil {

@@ -265,7 +265,9 @@ async fn resolve(
     Ok(list)
 }
 
-/// What librdkafka tells and goes on: a connection that broke is opened anew, and no record is lost by it.
+/// What librdkafka tells and goes on: a connection that broke is opened anew, and no record is lost by it. A timeout
+/// told among the records is a connection's too, closed because a broker did not answer; that of a request somebody
+/// made (a commit, a question for offsets) is that request's own result, and does not come this way.
 fn mends_itself(error: &rdkafka::error::KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

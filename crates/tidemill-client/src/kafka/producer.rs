@@ -118,7 +118,8 @@ impl Produced {
         self
     }
 
-    /// Sets the time, in milliseconds since the epoch, instead of now.
+    /// Sets the time, in milliseconds since the epoch, instead of now. 0 is sent as now too: librdkafka, which this
+    /// producer stands on, has no other word for it.
     pub fn timestamp(mut self, timestamp_ms: i64) -> Self {
         self.timestamp = Some(timestamp_ms);
         self

@@ -318,7 +318,7 @@ fn show(answer: &Result<ConsumerBeat, GroupError>) -> String {
         Err(error) => format!("{error:?}"),
         Ok(beat) => {
             let held = beat.assignment.as_ref().map(|held| {
-                let name = |topic: &TopicId| match *topic {
+                let name = |topic: TopicId| match topic {
                     TIDES => "t",
                     OWN => "o",
                     _ => "w",

@@ -92,6 +92,8 @@ pub(super) struct Membership {
     shared_out: Option<BTreeMap<String, i32>>,
     recount_at: Instant,
     leaving: Option<LeaveGroupRequest>,
+    // Since when members with another assignor keep this one out.
+    others_since: Option<Instant>,
 }
 
 impl Membership {
@@ -121,6 +123,7 @@ impl Membership {
             shared_out: None,
             recount_at: now,
             leaving: None,
+            others_since: None,
             settings,
         }
     }
@@ -320,10 +323,14 @@ impl Membership {
                 self.member_id = response.member_id.detach();
                 return;
             }
+            ErrorCode::InconsistentGroupProtocol if self.waits_for_others(now) => {
+                return self.again(now, "members with another assignor are in the group");
+            }
             code => return self.refused(now, "join the group", code),
         }
         self.backoff.reset();
         self.not_before = None;
+        self.others_since = None;
         self.member_id = response.member_id.detach();
         self.generation = response.generation_id;
         self.heard = now;
@@ -350,6 +357,20 @@ impl Membership {
             }
         }
         self.phase = Phase::Counting(candidates);
+    }
+
+    /// Members with another assignor may be there no more: a Kafka Streams program does not leave its group when it is
+    /// stopped, and stays in it until its session times out. They are waited for as long as for a rebalance.
+    fn waits_for_others(&mut self, now: Instant) -> bool {
+        let since = *self.others_since.get_or_insert_with(|| {
+            tracing::warn!(
+                "group {} has members with another assignor: waiting for {:?} at most that they leave or time out",
+                self.group,
+                self.settings.poll_interval_max
+            );
+            now
+        });
+        now < since + self.settings.poll_interval_max
     }
 
     fn counted(&mut self, now: Instant, answer: Result<BTreeMap<String, i32>, String>) {

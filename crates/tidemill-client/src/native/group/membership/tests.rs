@@ -130,6 +130,28 @@ fn a_member_that_was_thrown_out_hears_of_its_loss_and_comes_back_as_another() {
 }
 
 #[test]
+fn members_with_another_assignor_are_waited_for_as_long_as_for_a_rebalance() {
+    let mut script = Script::new(None);
+    for _ in 0..25 {
+        assert!(matches!(script.action(), Some(Action::Join(_))));
+        script.join_refused(ErrorCode::InconsistentGroupProtocol, "");
+        assert_eq!(script.action(), None, "not again at once");
+        script.pass(2 * SECOND);
+    }
+    script.settle();
+
+    let mut script = Script::new(None);
+    script.action();
+    script.join_refused(ErrorCode::InconsistentGroupProtocol, "");
+    script.pass(60 * SECOND);
+    assert!(matches!(script.action(), Some(Action::Join(_))));
+    script.join_refused(ErrorCode::InconsistentGroupProtocol, "");
+    assert_eq!(script.action(), None);
+    let failure = script.membership.take_failure().unwrap_err().to_string();
+    assert!(failure.contains("INCONSISTENT_GROUP_PROTOCOL"), "{failure}");
+}
+
+#[test]
 fn a_fenced_commit_is_a_loss() {
     let mut script = Script::new(None);
     script.settle();
