@@ -38,7 +38,6 @@ mod memory;
 mod metadata;
 mod overlay;
 mod record;
-mod restored;
 mod rows;
 mod segments;
 mod session;

@@ -132,6 +132,10 @@ impl Overlay {
         self.dirty_bytes
     }
 
+    pub(crate) fn unsettled_bytes(&self) -> usize {
+        self.unsettled_bytes
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -4,7 +4,6 @@ use tidemill_data::{Headers, Timestamp};
 
 use crate::{
     ChangelogRecord, Direction, Put, StoreError,
-    restored::RestoredRows,
     segments::{Keys, SEGMENT_BYTES, SegmentKey, SegmentedRows, Segments, Wanted},
     space::{Prefixes, Space},
 };
@@ -197,18 +196,14 @@ impl SessionStore {
         (ms > i64::MIN).then_some(Timestamp::from_millis(ms))
     }
 
-    pub(crate) fn restored(
-        &mut self,
-        record: &ChangelogRecord<'_>,
-        rows: &mut RestoredRows,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn restore(&mut self, record: &ChangelogRecord<'_>) -> Result<(), StoreError> {
         let (_, _, end_ms) =
             tidemill_data::window_keys::split_session(record.key).ok_or(StoreError::Corrupt {
                 what: "a changelog record whose key is that of no session",
             })?;
         if self.observe(end_ms) == Put::Kept {
             let segment = self.segments.segment(end_ms).to_be_bytes();
-            rows.push([&segment, record.key], record.value.map(|value| [value, &[]]));
+            self.space.restore(&segment, &[], record);
         }
         Ok(())
     }

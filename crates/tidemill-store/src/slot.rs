@@ -6,7 +6,6 @@ use crate::{
     ByteStore, ChangelogRecord, Family, KeyRange, KeyValueStore, SessionStore, StoreError, StoreKind,
     StoreOptions, StoreSpec, TimestampedStore, VersionedStore, WindowStore, WindowValues, WriteOp,
     metadata::{Layout, Metadata},
-    restored::RestoredRows,
     segments::Segments,
     space::{Prefixes, Space},
 };
@@ -154,24 +153,16 @@ impl Slot {
         }
     }
 
-    /// Makes the row of a changelog record; the versioned store has to look at what it has, and puts it.
-    pub(crate) fn restored(
-        &mut self,
-        record: &ChangelogRecord<'_>,
-        rows: &mut RestoredRows,
-    ) -> Result<(), StoreError> {
-        rows.keep_headers(self.space().keeps_headers(), record.headers);
+    /// Makes the row of a changelog record; the versioned store has to look at what it has.
+    pub(crate) fn restore(&mut self, record: &ChangelogRecord<'_>) -> Result<(), StoreError> {
         match &mut self.layer {
-            Layer::KeyValue(_) => rows.push([&[], record.key], record.value.map(|value| [&[][..], value])),
-            Layer::Timestamped(_) => {
+            Layer::KeyValue(store) => store.space.restore(&[], &[], record),
+            Layer::Timestamped(store) => {
                 let timestamp = record.timestamp.millis().to_be_bytes();
-                rows.push(
-                    [&[], record.key],
-                    record.value.map(|value| [&timestamp[..], value]),
-                );
+                store.space.restore(&[], &timestamp, record);
             }
-            Layer::Window(store) => store.restored(record, rows)?,
-            Layer::Session(store) => store.restored(record, rows)?,
+            Layer::Window(store) => store.restore(record)?,
+            Layer::Session(store) => store.restore(record)?,
             Layer::Versioned(store) => {
                 let _ = store.apply(record.key, record.value, record.timestamp, record.headers)?;
             }

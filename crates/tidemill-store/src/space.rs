@@ -29,6 +29,8 @@ pub(crate) struct Space {
     with_headers: Vec<u8>,
     // What the database gave for a key that the cache had no room for.
     value: Vec<u8>,
+    // The key of a row that is restored.
+    key: Vec<u8>,
     // Rows below the floor have expired: they are not seen, and the next write to the database deletes them.
     floor: Vec<u8>,
     floor_committed: Vec<u8>,
@@ -56,6 +58,7 @@ impl Space {
             keeps_headers: spec.keeps_headers,
             with_headers: Vec::new(),
             value: Vec::new(),
+            key: Vec::new(),
             floor: Vec::new(),
             floor_committed: Vec::new(),
             floor_settled: Vec::new(),
@@ -68,10 +71,6 @@ impl Space {
 
     pub(crate) fn family(&self) -> Family {
         self.family
-    }
-
-    pub(crate) fn keeps_headers(&self) -> bool {
-        self.keeps_headers
     }
 
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
@@ -138,6 +137,21 @@ impl Space {
         stored_headers::push(headers, &mut self.with_headers);
         let value = Some([head, &self.with_headers]);
         self.overlay.write(key, value, timestamp, headers);
+    }
+
+    /// Writes the row of a changelog record, the store's own part of key and value before the record's.
+    pub(crate) fn restore(&mut self, key_prefix: &[u8], value_prefix: &[u8], record: &ChangelogRecord<'_>) {
+        let none = Headers::new();
+        let headers = if self.keeps_headers { record.headers } else { &none };
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        key.extend_from_slice(key_prefix);
+        key.extend_from_slice(record.key);
+        match record.value {
+            Some(value) => self.put(&key, [value_prefix, value], record.timestamp, headers),
+            None => self.delete(&key, record.timestamp, headers),
+        }
+        self.key = key;
     }
 
     pub(crate) fn delete(&mut self, key: &[u8], timestamp: Timestamp, headers: &Headers) {
@@ -253,6 +267,11 @@ impl Space {
 
     pub(crate) fn is_settled(&self) -> bool {
         self.overlay.is_settled() && self.floor == self.floor_settled
+    }
+
+    /// Bytes of what the database does not have.
+    pub(crate) fn unsettled_bytes(&self) -> usize {
+        self.overlay.unsettled_bytes()
     }
 
     pub(crate) fn is_crowded(&self) -> bool {

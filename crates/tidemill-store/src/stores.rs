@@ -6,9 +6,12 @@ use crate::{
     ByteStore, ChangelogPosition, ChangelogRecord, Family, KeyValueStore, SessionStore, StoreError,
     TimestampedStore, VersionedStore, WindowStore, WindowValues, WriteOp,
     metadata::Metadata,
-    restored::RestoredRows,
     slot::{Layer, Slot},
 };
+
+/// What is restored goes to the database when it is this much: enough that a key that a changelog has often is written
+/// once, little beside the rest of a task's memory.
+const RESTORED_BYTES_HELD: usize = 8 << 20;
 
 /// Which of a task's stores: its place in the list they were opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -277,7 +280,7 @@ impl StateStores {
         }
         let held = self.may_hold(positions);
         if !held {
-            self.write(None, &metadata)?;
+            self.write(&metadata)?;
         }
         for (slot, metadata) in self.slots.iter_mut().zip(metadata) {
             slot.committed(metadata);
@@ -314,7 +317,7 @@ impl StateStores {
             return Ok(());
         }
         let metadata: Vec<Metadata> = self.slots.iter().map(|slot| slot.metadata).collect();
-        self.write(None, &metadata)?;
+        self.write(&metadata)?;
         self.settled();
         Ok(())
     }
@@ -331,11 +334,14 @@ impl StateStores {
         self.slots.iter_mut().for_each(Slot::discard);
     }
 
-    /// Writes records read from a store's changelog to the database, with the position after them. The newest record
-    /// of a key comes last.
+    /// Writes records read from a store's changelog, with the position after them, as a commit does: to the database at
+    /// once or, where commits may be held, when some megabytes have come together or [`settle`](Self::settle) asks for
+    /// it. So a key that a changelog has many times is written to the database seldom. The newest record of a key comes
+    /// last.
     ///
     /// # Errors
-    /// When a record's key is none of this kind of store, or the database cannot be written; then nothing is.
+    /// When a record's key is none of this kind of store; then all stores are back at what the database has. When the
+    /// database cannot be written.
     ///
     /// # Panics
     /// When there is something to commit: restoring comes before processing.
@@ -349,33 +355,22 @@ impl StateStores {
             !self.is_dirty(),
             "a store is restored before anything is written to it"
         );
-        self.settle()?;
         let slot = self.slot_mut(id);
-        // What the cache knows of these keys is about to be wrong.
-        slot.discard();
-        let mut rows = RestoredRows::with_capacity(records);
-        let restored = records
-            .iter()
-            .try_for_each(|record| slot.restored(record, &mut rows));
-        let family = slot.space().family();
-        let metadata = Metadata {
+        if let Err(error) = records.iter().try_for_each(|record| slot.restore(record)) {
+            self.discard();
+            return Err(error);
+        }
+        slot.committed(Metadata {
             position: Some(position),
             ..slot.metadata_now()
-        };
-        let mut all: Vec<Metadata> = self.slots.iter().map(Slot::metadata_now).collect();
-        if let Some(own) = all.get_mut(id.0) {
-            *own = metadata;
+        });
+        let space = slot.space();
+        let held = space.unsettled_bytes() < RESTORED_BYTES_HELD && !space.is_crowded();
+        self.commits_held = self.commits_held.max(1);
+        if held && self.commits_held_max > 0 {
+            return Ok(());
         }
-        let written = restored.and_then(|()| self.write(Some((family, &rows)), &all));
-        match written {
-            Ok(()) => {
-                let slot = self.slot_mut(id);
-                slot.committed(metadata);
-                slot.settle();
-            }
-            Err(_) => self.slot_mut(id).discard(),
-        }
-        written
+        self.settle()
     }
 
     /// Empties a store, which is then to be restored from the start of its changelog.
@@ -395,11 +390,7 @@ impl StateStores {
         self.base.flush()
     }
 
-    fn write(
-        &self,
-        restored: Option<(Family, &RestoredRows)>,
-        metadata: &[Metadata],
-    ) -> Result<(), StoreError> {
+    fn write(&self, metadata: &[Metadata]) -> Result<(), StoreError> {
         let metadata: Vec<Vec<u8>> = metadata.iter().map(Metadata::encoded).collect();
         let metadata_ops = self
             .slots
@@ -411,8 +402,7 @@ impl StateStores {
                 value,
             });
         let rows = self.slots.iter().flat_map(|slot| slot.space().ops());
-        let restored = restored.into_iter().flat_map(|(family, rows)| rows.ops(family));
-        self.base.write(&mut restored.chain(rows).chain(metadata_ops))
+        self.base.write(&mut rows.chain(metadata_ops))
     }
 
     fn slot(&self, id: StoreId) -> &Slot {

@@ -4,7 +4,6 @@ use tidemill_data::{Headers, Timestamp};
 
 use crate::{
     ChangelogRecord, Direction, StoreError,
-    restored::RestoredRows,
     segments::{Keys, SEGMENT_BYTES, SegmentedRows, Segments, Wanted},
     space::{Prefixes, Space},
     timestamped,
@@ -257,11 +256,7 @@ impl WindowStore {
         (ms > i64::MIN).then_some(Timestamp::from_millis(ms))
     }
 
-    pub(crate) fn restored(
-        &mut self,
-        record: &ChangelogRecord<'_>,
-        rows: &mut RestoredRows,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn restore(&mut self, record: &ChangelogRecord<'_>) -> Result<(), StoreError> {
         let (_, start_ms, sequence) =
             tidemill_data::window_keys::split_store(record.key).ok_or(StoreError::Corrupt {
                 what: "a changelog record whose key is that of no window",
@@ -277,7 +272,7 @@ impl WindowStore {
         } else {
             &[]
         };
-        rows.push([&segment, record.key], record.value.map(|value| [prefix, value]));
+        self.space.restore(&segment, prefix, record);
         Ok(())
     }
 }

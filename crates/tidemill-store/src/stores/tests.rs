@@ -186,6 +186,44 @@ fn discarding_goes_back_to_the_last_commit() {
 }
 
 #[test]
+fn what_is_restored_may_wait_and_goes_to_the_database_once_with_its_position() {
+    let base = memory();
+    let specs = [StoreSpec::new("a", StoreKind::KeyValue)];
+    let options = StoreOptions {
+        commits_held_max: 1,
+        ..StoreOptions::default()
+    };
+    let mut stores = StateStores::open(Arc::clone(&base) as Arc<dyn ByteStore>, &specs, &options).unwrap();
+    let seen = || {
+        let mut other = open(&base, &[StoreKind::KeyValue]);
+        let value = other.key_value(A).get(b"k").unwrap().map(<[u8]>::to_vec);
+        (value, other.position(A))
+    };
+    for (value, next_offset) in [(b"1", 1), (b"2", 2)] {
+        let record = ChangelogRecord::new(b"k", Some(value), AT);
+        stores.restore(A, &[record], position(next_offset)).unwrap();
+    }
+    assert_eq!(seen(), (None, None));
+    assert!(changelog(&stores).is_empty(), "the changelog has it already");
+    stores.discard();
+    assert_eq!(stores.position(A), None, "back to what the database has");
+
+    let record = ChangelogRecord::new(b"k", Some(b"3"), AT);
+    stores.restore(A, &[record], position(3)).unwrap();
+    stores.settle().unwrap();
+    assert_eq!(seen(), (Some(b"3".to_vec()), Some(position(3))));
+
+    let much = vec![7; RESTORED_BYTES_HELD];
+    let record = ChangelogRecord::new(b"k", Some(&much), AT);
+    stores.restore(A, &[record], position(4)).unwrap();
+    assert_eq!(
+        seen(),
+        (Some(much), Some(position(4))),
+        "what is much does not wait"
+    );
+}
+
+#[test]
 fn what_is_restored_is_what_was_logged() {
     let kinds = [StoreKind::Timestamped, StoreKind::KeyValue];
     let mut origin = open(&memory(), &kinds);
