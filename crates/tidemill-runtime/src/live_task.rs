@@ -33,9 +33,19 @@ pub(crate) struct Input {
 pub(crate) struct Changelog {
     topic: String,
     topic_id: TopicId,
-    // An offset at or before the end of what this task has written: only the task writes here, so it counts along. A
-    // position too low costs a few records read again, never a wrong row.
+    written_by: WrittenBy,
+    // Of the task's own: an offset at or before the end of what this task has written: only the task writes here, so it
+    // counts along. A position too low costs a few records read again, never a wrong row. Of an input: what is committed.
     next_offset: i64,
+}
+
+/// Whose records a changelog has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WrittenBy {
+    /// This task's.
+    Task,
+    /// Others': it is an input of the task, which fills a store straight from it.
+    Others,
 }
 
 impl LiveTask {
@@ -59,19 +69,29 @@ impl LiveTask {
         self.task.id()
     }
 
-    pub(crate) fn follow(&mut self, topic: &str, topic_id: TopicId, next_offset: i64) {
+    pub(crate) fn follow(&mut self, topic: &str, topic_id: TopicId, written_by: WrittenBy, next_offset: i64) {
         self.changelogs.push(Changelog {
             topic: topic.to_owned(),
             topic_id,
+            written_by,
             next_offset,
         });
     }
 
-    /// The partitions of its changelogs.
+    /// The partitions of the changelogs that it writes.
     pub(crate) fn changelog_partitions(&self) -> Vec<TopicPartition> {
         let partition = self.id().partition;
+        let own = |changelog: &&Changelog| changelog.written_by == WrittenBy::Task;
         let at = |changelog: &Changelog| TopicPartition::new(changelog.topic.as_str(), partition);
-        self.changelogs.iter().map(at).collect()
+        self.changelogs.iter().filter(own).map(at).collect()
+    }
+
+    /// Notes that an input is committed up to here.
+    pub(crate) fn consumed_to(&mut self, topic: &str, next_offset: i64) {
+        let filling = |c: &&mut Changelog| c.topic == topic && c.written_by == WrittenBy::Others;
+        if let Some(changelog) = self.changelogs.iter_mut().find(filling) {
+            changelog.next_offset = next_offset;
+        }
     }
 
     /// Notes that the changelog is at this offset.

@@ -334,6 +334,17 @@ fn create_internal(
                 .map(|id| ((*name).to_owned(), id)),
         );
     }
+    let read_only = topology.subtopologies().iter().flat_map(|part| &part.read_only);
+    let names: Vec<&str> = read_only.map(|filled| filled.topic.as_str()).collect();
+    let found = if names.is_empty() {
+        Vec::new()
+    } else {
+        transport.describe(&names)?
+    };
+    for (name, found) in names.iter().zip(found) {
+        let id = found.and_then(|topic| topic.id);
+        plan.topic_ids.extend(id.map(|id| ((*name).to_owned(), id)));
+    }
     for (name, (_, count)) in &wanted {
         plan.partitions.insert((*name).to_owned(), *count);
     }

@@ -47,9 +47,10 @@ impl Shape {
         let parts = topology.subtopologies();
         let changelog = |store: &str| {
             let mut changelogs = parts.iter().flat_map(|part| &part.changelogs);
-            changelogs
-                .find(|topic| topic.store.as_deref() == Some(store))
-                .map(|topic| topic.name.clone())
+            let own = changelogs.find(|topic| topic.store.as_deref() == Some(store));
+            let mut filled = parts.iter().flat_map(|part| &part.read_only);
+            own.map(|topic| topic.name.clone())
+                .or_else(|| Some(filled.find(|filled| filled.store == store)?.topic.clone()))
         };
         let stores = topology.stores().into_iter().map(|view| StoreShape {
             changelog: changelog(&view.name),

@@ -113,7 +113,15 @@ pub(crate) struct GlobalDecl {
     pub(crate) check: Arc<dyn GlobalCheck>,
 }
 
-/// Tells whether a record of a global table's topic can be read.
+/// A store that is filled straight from a topic, which is its changelog as well.
+#[derive(Clone)]
+pub(crate) struct FilledDecl {
+    pub(crate) store: StoreIndex,
+    pub(crate) topic: TopicIndex,
+    pub(crate) check: Arc<dyn GlobalCheck>,
+}
+
+/// Tells whether a record of a topic whose bytes go into a store can be read.
 pub(crate) trait GlobalCheck: Send + Sync {
     fn check(&self, record: &crate::RawRecord) -> Result<(), tidemill_data::BoxError>;
 }
@@ -161,6 +169,7 @@ pub(crate) struct Graph {
     pub(crate) stores: Vec<StoreDecl>,
     pub(crate) sources: Vec<Source>,
     pub(crate) globals: Vec<GlobalDecl>,
+    pub(crate) filled: Vec<FilledDecl>,
     // Sources that read whatever topics they want of those there are.
     pub(crate) patterns: Vec<(NodeId, Wants)>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
@@ -195,6 +204,7 @@ impl Graph {
             stores: Vec::new(),
             sources: Vec::new(),
             globals: Vec::new(),
+            filled: Vec::new(),
             patterns: Vec::new(),
             slots: Vec::new(),
             punctuated: Vec::new(),

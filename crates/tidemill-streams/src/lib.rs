@@ -59,7 +59,8 @@ pub use operators::*;
 pub use outputs::{OutputRecord, OutputTopic, Outputs, PartitionChoice, TopicIndex};
 pub use processor::{
     Child, FixedKeyProcessor, FixedKeyRecord, Forward, ForwardValues, KeyTimers, KeyValues, Processor,
-    ProcessorContext, RecordMetadata, Sessions, StoreRows, Stores, Timers, Versioned, Versions, Windows,
+    ProcessorContext, ReadOnlyKeyValues, RecordMetadata, Sessions, StoreRows, Stores, Timers, Versioned,
+    Versions, Windows,
 };
 pub use punctuation::{Clock, ScheduleId};
 pub use reader::{Row, RowRange, StoreReader};
@@ -72,5 +73,7 @@ pub use task::{
     Changelog, Commit, Committed, Globals, Pause, Processed, Task, TaskConfig, TaskId, WindowedRow,
 };
 pub use tidemill_store::Direction;
-pub use topology::{GlobalStore, InternalTopic, Lint, StoreView, Subtopology, Topology, TopologyError};
+pub use topology::{
+    GlobalStore, InternalTopic, Lint, ReadOnlyStore, StoreView, Subtopology, Topology, TopologyError,
+};
 pub use windows::{CogroupWindowKind, Counted, Hopping, Session, Sliding, Tumbling, WindowKind};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tidemill_store::StoreKind;
 
 use crate::{
-    GlobalStore, InternalTopic, Lint, Subtopology, TopicIndex, TopicRole, Topology,
+    GlobalStore, InternalTopic, Lint, ReadOnlyStore, Subtopology, TopicIndex, TopicRole, Topology,
     graph::{Entry, Graph, Node, NodeId, NodeKind, StoreDecl},
 };
 
@@ -218,6 +218,14 @@ fn part(topology: &Topology, nodes: Vec<NodeId>) -> Subtopology {
     part.stores = stores.iter().map(|store| store.spec.name.clone()).collect();
     let logged = stores.iter().filter(|store| store.changelog);
     part.changelogs = logged.map(|store| changelog(&topology.app, store)).collect();
+    let filled = stores.iter().filter_map(|store| {
+        let (index, _) = topology.store(&store.spec.name)?;
+        Some(ReadOnlyStore {
+            topic: topology.topic_name(topology.filled_from(index)?.topic),
+            store: store.spec.name.clone(),
+        })
+    });
+    part.read_only = filled.collect();
     part.nodes = nodes;
     part
 }

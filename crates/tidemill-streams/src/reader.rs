@@ -252,16 +252,17 @@ impl<'a> StoreReader<'a> {
     }
 
     fn table(&self, name: &str) -> Option<TablePlace> {
-        let (_, decl) = self.topology.store(name)?;
+        let (index, decl) = self.topology.store(name)?;
         let kind = match decl.spec.kind {
             StoreKind::KeyValue => RowKind::Plain,
             StoreKind::Timestamped => RowKind::Stamped,
             StoreKind::Versioned { .. } => RowKind::Versioned,
             _ => return None,
         };
-        let (stores, topic) = match decl.global_topic {
-            Some(topic) => (self.globals.as_deref()?, self.topology.topic_name(topic)),
-            None => {
+        let (stores, topic) = match (decl.global_topic, self.topology.filled_from(index)) {
+            (Some(topic), _) => (self.globals.as_deref()?, self.topology.topic_name(topic)),
+            (None, Some(filled)) => (self.stores.as_deref()?, self.topology.topic_name(filled.topic)),
+            (None, None) => {
                 let changelog = format!("{}-{name}-changelog", self.topology.app);
                 (self.stores.as_deref()?, changelog)
             }

@@ -21,7 +21,9 @@ use tidemill_store::{ByteStore, StateStores, StoreId, StoreOptions};
 pub use self::{
     commit::Commit, process::Processed, restore::Changelog, rows::Committed, window_rows::WindowedRow,
 };
-use crate::{Failure, TaskError, Topology, clocks::Clocks, context::Context, queues::Queues};
+use crate::{
+    Failure, TaskError, Topology, clocks::Clocks, context::Context, graph::FilledDecl, queues::Queues,
+};
 
 /// Which task: a subtopology and a partition. Written `0_1`, as Kafka Streams does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,7 +102,15 @@ pub struct Task {
     reached: position::Reached,
     // The clocks as of the last commit, to go back to when work is discarded.
     committed_clocks: Clocks,
-    changelogs: Vec<(StoreId, String)>,
+    changelogs: Vec<LoggedStore>,
+}
+
+/// A store and the topic it is restored from.
+struct LoggedStore {
+    id: StoreId,
+    topic: String,
+    // Of a store that is filled straight from this topic, an input of the task.
+    input: Option<FilledDecl>,
 }
 
 impl Task {

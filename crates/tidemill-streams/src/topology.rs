@@ -8,8 +8,8 @@ use crate::{
     Policy, Reset, TopicIndex, TopicRole,
     calls::Calling,
     graph::{
-        Entry, GlobalDecl, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl, StoreIndex,
-        TopicDecl,
+        Entry, FilledDecl, GlobalDecl, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl,
+        StoreIndex, TopicDecl,
     },
 };
 
@@ -100,6 +100,15 @@ pub struct GlobalStore {
     pub store: String,
 }
 
+/// A store that is filled straight from a topic: see [`App::read_only_state_store`](crate::App::read_only_state_store).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOnlyStore {
+    /// The topic, which is the store's changelog as well.
+    pub topic: String,
+    /// The store.
+    pub store: String,
+}
+
 /// A part of the topology that runs in one task per partition, or keeps a global store and has no tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subtopology {
@@ -113,6 +122,8 @@ pub struct Subtopology {
     pub sink_topics: Vec<String>,
     /// The changelogs of its stores.
     pub changelogs: Vec<InternalTopic>,
+    /// Those of its stores that are filled straight from one of its source topics.
+    pub read_only: Vec<ReadOnlyStore>,
     /// Its stores, in the order in which a task's database has them.
     pub stores: Vec<String>,
     /// The global store it keeps. It then reads nothing by tasks, and all lists above are empty.
@@ -157,6 +168,7 @@ pub struct Topology {
     // By calls index.
     pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
     pub(crate) globals: Vec<GlobalDecl>,
+    pub(crate) filled: Vec<FilledDecl>,
     copartitioned: Vec<(NodeId, Vec<TopicIndex>)>,
     // By node: whether records without a key may matter further on.
     keeps_null_keys: Vec<bool>,
@@ -194,6 +206,7 @@ impl Topology {
             clocks: graph.clock_names(),
             calling: graph.calling.clone(),
             globals: graph.globals.clone(),
+            filled: graph.filled.clone(),
             copartitioned: Vec::new(),
             keeps_null_keys: crate::physical::keeps_null_keys(graph),
             emit_interval_ms: graph.emit_interval_ms,
@@ -288,6 +301,11 @@ impl Topology {
                 })
             })
             .collect()
+    }
+
+    /// The topic that a store is filled from, if it is read-only.
+    pub(crate) fn filled_from(&self, store: StoreIndex) -> Option<&FilledDecl> {
+        self.filled.iter().find(|filled| filled.store == store)
     }
 
     pub(crate) fn store(&self, name: &str) -> Option<(StoreIndex, &StoreDecl)> {

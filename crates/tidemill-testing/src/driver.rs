@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
 use tidemill_data::{BoxError, Headers, Place, Timestamp, Topic};
 use tidemill_store::{ByteStore, ChangelogPosition, Family, KeyRange, MemoryByteStore, TopicId, WriteOp};
 use tidemill_streams::{
-    App, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId, Topology,
+    App, Changelog, OutputTopic, Outputs, PartitionChoice, RawRecord, Record, Task, TaskConfig, TaskId,
+    Topology,
 };
 
 use crate::{TestError, cluster::Cluster, global::Global};
@@ -184,7 +185,8 @@ impl TestDriver {
                 }
                 let topology = Arc::clone(&self.topology);
                 let mut task = Task::new(topology, id, base, &config, self.now)?;
-                restore(&self.cluster, &mut task)?;
+                let committed = |input: &str| next_of(&self.committed, input, partition);
+                restore(&self.cluster, &mut task, committed)?;
                 self.tasks.push(task);
             }
         }
@@ -550,9 +552,13 @@ impl TestDriver {
                     .insert((topic, partition), Committed { next, metadata });
             }
             let changelogs = task.changelogs();
-            let ends = changelogs
-                .iter()
-                .map(|log| (log.topic.clone(), end(&self.cluster, &log.topic, partition)));
+            let (cluster, committed) = (&self.cluster, &self.committed);
+            let ends = changelogs.into_iter().map(|log| {
+                let end = end(cluster, &log, partition, |input| {
+                    next_of(committed, input, partition)
+                });
+                (log.topic, end)
+            });
             task.committed(&ends.collect::<Vec<_>>())?;
         }
         Ok(())
@@ -662,6 +668,11 @@ fn wipe(base: &dyn ByteStore, stores: &[String]) -> Result<(), TestError> {
     Ok(())
 }
 
+fn next_of(committed: &BTreeMap<(String, i32), Committed>, topic: &str, partition: i32) -> i64 {
+    let known = committed.get(&(topic.to_owned(), partition));
+    known.map_or(0, |committed| committed.next)
+}
+
 /// Databases in memory, the same one for a task each time it is opened.
 fn in_memory() -> Opener {
     let mut bases: BTreeMap<TaskId, Arc<dyn ByteStore>> = BTreeMap::new();
@@ -674,25 +685,38 @@ fn in_memory() -> Opener {
     })
 }
 
-pub(crate) fn restore(cluster: &Cluster, task: &mut Task) -> Result<(), TestError> {
+/// Restores a task's stores; `committed` is how far an input is.
+pub(crate) fn restore(
+    cluster: &Cluster,
+    task: &mut Task,
+    committed: impl Fn(&str) -> i64,
+) -> Result<(), TestError> {
     let partition = task.id().partition;
     for changelog in task.changelogs() {
         let from = changelog.position.map_or(0, |position| position.next_offset);
         let records = cluster.records(&changelog.topic, partition);
+        let end = end(cluster, &changelog, partition, &committed);
+        let place = |offset: i64| usize::try_from(offset).unwrap_or(0);
         let missing = records
-            .get(usize::try_from(from).unwrap_or(0)..)
+            .get(place(from)..place(end.next_offset))
             .unwrap_or_default();
-        task.restore(
-            &changelog.topic,
-            missing,
-            end(cluster, &changelog.topic, partition),
-        )?;
+        task.restore(&changelog.topic, missing, end)?;
     }
     Ok(())
 }
 
-pub(crate) fn end(cluster: &Cluster, topic: &str, partition: i32) -> ChangelogPosition {
-    let next_offset = i64::try_from(cluster.records(topic, partition).len()).unwrap_or(i64::MAX);
+/// How far a store contains its changelog once all is written, or an input once so much of it is committed.
+pub(crate) fn end(
+    cluster: &Cluster,
+    changelog: &Changelog,
+    partition: i32,
+    committed: impl Fn(&str) -> i64,
+) -> ChangelogPosition {
+    let next_offset = if changelog.is_input {
+        committed(&changelog.topic)
+    } else {
+        i64::try_from(cluster.records(&changelog.topic, partition).len()).unwrap_or(i64::MAX)
+    };
     ChangelogPosition {
         topic_id: TopicId::default(),
         next_offset,

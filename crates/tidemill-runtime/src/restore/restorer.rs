@@ -189,9 +189,12 @@ impl Restorer {
         let Some(live) = self.tasks.get_mut(&open.task) else {
             return Ok(());
         };
-        let records: Vec<RawRecord> = records.into_iter().map(raw).collect();
         let Some(last) = records.last() else { return Ok(()) };
-        let next_offset = last.offset + 1;
+        // An input goes on after what the store is to have of it.
+        let next_offset = (last.offset + 1).min(open.progress.to);
+        let to = open.progress.to;
+        let wanted = records.into_iter().filter(|record| record.offset < to);
+        let records: Vec<RawRecord> = wanted.map(raw).collect();
         let position = ChangelogPosition {
             topic_id: open.topic_id,
             next_offset,

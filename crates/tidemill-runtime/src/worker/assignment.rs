@@ -15,7 +15,7 @@ use tidemill_streams::{Pause, Reset, Task, TaskConfig, TaskId};
 use super::{Instance, PAUSE_MAX, Worker};
 use crate::control::Owner;
 use crate::error::RunError;
-use crate::live_task::{Input, LiveTask, task_error};
+use crate::live_task::{Input, LiveTask, WrittenBy, task_error};
 use crate::restore::{Extent, Unrestored};
 
 /// How long commits may wait to be written to the database: so much more is restored after a crash.
@@ -81,7 +81,16 @@ impl Worker {
         };
         let mut tasks = Vec::new();
         for (id, inputs) in needed {
-            tasks.push(self.open(id, inputs, now)?);
+            let committed = |partition: &TopicPartition| {
+                let known = partitions
+                    .iter()
+                    .zip(committed)
+                    .find(|(known, _)| *known == partition);
+                known
+                    .and_then(|(_, committed)| committed.as_ref())
+                    .map(|committed| committed.next)
+            };
+            tasks.push(self.open(id, inputs, committed, now)?);
         }
         let name = &self.post.name;
         tracing::info!("{name}: {} tasks of {} partitions", tasks.len(), partitions.len());
@@ -159,6 +168,7 @@ impl Worker {
         &mut self,
         id: TaskId,
         inputs: Vec<TopicPartition>,
+        committed: impl Fn(&TopicPartition) -> Option<i64>,
         now: Timestamp,
     ) -> Result<Unrestored, RunError> {
         let Instance {
@@ -207,12 +217,19 @@ impl Worker {
             extents(&**transport, &at)?
         };
         let mut with_extents = Vec::new();
-        for (changelog, (start, end)) in changelogs.iter().zip(extents) {
+        for ((changelog, partition), (start, end)) in changelogs.iter().zip(&at).zip(extents) {
+            let (written_by, end) = if changelog.is_input {
+                let committed = committed(partition).unwrap_or(start);
+                (WrittenBy::Others, committed.clamp(start, end.max(start)))
+            } else {
+                (WrittenBy::Task, end)
+            };
             let topic_id = TopicId(plan.topic_ids.get(&changelog.topic).copied().unwrap_or_default());
             let extent = Extent { topic_id, start, end };
             live.follow(
                 &changelog.topic,
                 topic_id,
+                written_by,
                 changelog.position.map_or(start, |p| p.next_offset.min(end)),
             );
             with_extents.push((changelog.clone(), extent));

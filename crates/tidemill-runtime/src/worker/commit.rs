@@ -75,6 +75,15 @@ impl Worker {
         }
         (self.commit_failures, self.setbacks) = (0, 0);
         self.catch_up_positions(now);
+        for (partition, committed) in &covered.offsets {
+            for live in self
+                .tasks
+                .values_mut()
+                .filter(|live| live.id().partition == partition.partition)
+            {
+                live.consumed_to(&partition.topic, committed.next);
+            }
+        }
         for id in &covered.tasks {
             if let Some(live) = self.tasks.get_mut(id) {
                 let positions = live.positions(now);

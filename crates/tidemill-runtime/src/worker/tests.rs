@@ -258,6 +258,7 @@ mod calls;
 mod exactly_once;
 mod inputs;
 mod outputs;
+mod read_only;
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

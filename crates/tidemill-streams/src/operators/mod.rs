@@ -52,6 +52,9 @@ mod to_table;
 mod top_n;
 mod window_aggregate;
 
+pub(crate) use source::{NullKeys, read, source};
+pub(crate) use table_source::nullable;
+
 pub use average::Average;
 pub use cogroup::CogroupedKStream;
 pub use cogroup_windowed::{SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};

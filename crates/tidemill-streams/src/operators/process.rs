@@ -207,6 +207,11 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         let mut graph = builder.lock();
         let node = graph.processor(prefix, &[self.node]);
         graph.connect(node, &connected.stores);
+        if !connected.sources.is_empty() {
+            let mut sources = graph.sources_of(node);
+            sources.extend(connected.sources);
+            graph.copartitioned.push((node, sources));
+        }
         let mut timers = Vec::new();
         let mut expiring = Vec::new();
         for due in connected.due {

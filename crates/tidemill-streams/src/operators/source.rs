@@ -115,7 +115,7 @@ impl App {
 }
 
 /// Declares a source operator.
-pub(super) fn source(builder: &Builder, name: Option<String>, topics: &[(&str, TopicRole)]) -> NodeId {
+pub(crate) fn source(builder: &Builder, name: Option<String>, topics: &[(&str, TopicRole)]) -> NodeId {
     let mut graph = builder.lock();
     let name = name.unwrap_or_else(|| graph.name("KSTREAM-SOURCE-"));
     let topics = topics
@@ -127,7 +127,7 @@ pub(super) fn source(builder: &Builder, name: Option<String>, topics: &[(&str, T
 
 /// What happens to records without a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NullKeys {
+pub(crate) enum NullKeys {
     /// The format decides.
     Decode,
     /// They are dropped and counted: no row of a table has a null key.
@@ -135,7 +135,7 @@ pub(super) enum NullKeys {
 }
 
 /// Lets a source operator decode records to an outlet.
-pub(super) fn read<K: 'static, V: 'static>(
+pub(crate) fn read<K: 'static, V: 'static>(
     builder: &Builder,
     node: NodeId,
     key: &Wire<K>,

@@ -100,7 +100,7 @@ impl App {
 }
 
 /// The format of values of which any may be null.
-pub(super) fn nullable<V: 'static>(wire: &Wire<V>) -> Wire<Option<V>> {
+pub(crate) fn nullable<V: 'static>(wire: &Wire<V>) -> Wire<Option<V>> {
     Wire::given(Nullable(wire.clone()))
 }
 

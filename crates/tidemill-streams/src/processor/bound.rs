@@ -67,6 +67,20 @@ impl<K: 'static, V: 'static> Bound<K, V> {
         }
     }
 
+    /// A store whose rows have the bytes of a topic.
+    pub(crate) fn of_topic(index: StoreIndex, name: &str, topic: &str, key: Wire<K>, value: Wire<V>) -> Self {
+        let place = Place {
+            index,
+            name: name.to_owned(),
+            changelog: topic.to_owned(),
+        };
+        Self {
+            place: Arc::new(place),
+            key,
+            value,
+        }
+    }
+
     pub(crate) fn key(&self, key: &K) -> Result<KeyBytes, BoxError> {
         let (none, mut bytes) = (Headers::new(), Vec::new());
         let at = At::key(&self.place.changelog, &none);

@@ -279,13 +279,13 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
 }
 
 /// Which rows.
-enum Wanted {
+pub(super) enum Wanted {
     Span(KeySpan),
     Prefix(Vec<u8>),
 }
 
 impl Wanted {
-    fn takes(&self, key: &[u8]) -> bool {
+    pub(super) fn takes(&self, key: &[u8]) -> bool {
         match self {
             Self::Span(span) => span.except.as_deref() != Some(key),
             Self::Prefix(_) => true,

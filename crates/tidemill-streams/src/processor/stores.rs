@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::DueStore;
-use crate::graph::StoreIndex;
+use crate::graph::{NodeId, StoreIndex};
 
 /// Handles of the stores a processor is connected to: one handle, or a tuple of several.
 ///
@@ -21,6 +21,8 @@ pub trait Sealed {
 pub struct Connected {
     pub(crate) stores: Vec<StoreIndex>,
     pub(crate) due: Vec<Arc<dyn DueStore>>,
+    // Sources of the stores that are filled straight from a topic.
+    pub(crate) sources: Vec<NodeId>,
 }
 
 impl Stores for () {}

@@ -75,7 +75,9 @@ impl Task {
         );
         let mut outcome = Ok(());
         self.ctx.stores.changelog(&mut |id, record| {
-            let Some((_, topic)) = self.changelogs.iter().find(|(known, _)| *known == id) else {
+            let logged = self.changelogs.iter().find(|logged| logged.id == id);
+            // What comes from an input is in its topic already.
+            let Some(logged) = logged.filter(|logged| logged.input.is_none()) else {
                 return;
             };
             if outcome.is_ok() && changelog.byte_len() >= bytes_max {
@@ -85,7 +87,7 @@ impl Task {
                 return;
             }
             changelog.push(OutputRecord {
-                topic: OutputTopic::Named(topic),
+                topic: OutputTopic::Named(&logged.topic),
                 partition: PartitionChoice::Fixed(self.id.partition),
                 key: Some(record.key),
                 value: record.value,
@@ -127,7 +129,7 @@ impl Task {
     pub fn committed(&mut self, positions: &[(String, ChangelogPosition)]) -> Result<(), TaskError> {
         let mut ids = Vec::with_capacity(positions.len());
         for (changelog, position) in positions {
-            ids.push((self.changelog_store(changelog)?, *position));
+            ids.push((self.changelog_store(changelog)?.id, *position));
         }
         self.ctx.stores.commit(&ids)?;
         self.uncommitted.fill(None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemill_data::Timestamp;
 use tidemill_store::{ByteStore, StateStores, StoreOptions};
 
-use super::{Globals, Task, TaskConfig, TaskId};
+use super::{Globals, LoggedStore, Task, TaskConfig, TaskId};
 use crate::{
     Outputs, TaskError, TopicRole, Topology, calls::Calls, clocks::Clocks, context::Context,
     punctuation::Schedules, queues::Queues,
@@ -89,10 +89,22 @@ impl Task {
                 .iter()
                 .filter_map(|part| topology.subtopologies().get(*part))
         };
-        let changelogs = chosen()
-            .flat_map(|part| &part.changelogs)
-            .filter_map(|topic| Some((stores.find(topic.store.as_deref()?)?, topic.name.clone())))
-            .collect();
+        let own = chosen().flat_map(|part| &part.changelogs).filter_map(|topic| {
+            Some(LoggedStore {
+                id: stores.find(topic.store.as_deref()?)?,
+                topic: topic.name.clone(),
+                input: None,
+            })
+        });
+        let filled = chosen().flat_map(|part| &part.read_only).filter_map(|filled| {
+            let (index, _) = topology.store(&filled.store)?;
+            Some(LoggedStore {
+                id: stores.find(&filled.store)?,
+                topic: filled.topic.clone(),
+                input: topology.filled_from(index).cloned(),
+            })
+        });
+        let changelogs = own.chain(filled).collect();
         let runs = |node| chosen().any(|part| part.nodes.contains(&node));
         let slots = topology
             .slots

@@ -35,6 +35,12 @@ impl World {
         }
     }
 
+    /// How far an input is committed.
+    fn next_of(&self, topic: &str, partition: i32) -> i64 {
+        let known = self.committed.get(&(topic.to_owned(), partition));
+        known.map_or(0, |(next, _)| *next)
+    }
+
     /// All tasks of the program.
     pub(super) fn tasks(&self) -> Vec<TaskId> {
         let mut tasks = Vec::new();
@@ -114,7 +120,9 @@ impl Instance {
             .or_insert_with(|| Arc::new(MemoryByteStore::new(stores)));
         let (topology, config) = (Arc::clone(&world.topology), TaskConfig::default());
         let mut task = Task::new(topology, id, Arc::clone(base), &config, world.now)?;
-        restore(&world.cluster, &mut task)?;
+        restore(&world.cluster, &mut task, |input| {
+            world.next_of(input, id.partition)
+        })?;
         let mut next = BTreeMap::new();
         for topic in task.inputs() {
             let committed = world.committed.get(&(topic.clone(), id.partition));
@@ -241,7 +249,8 @@ impl Instance {
             if let Some(Working { task, .. }) = self.tasks.get_mut(&id) {
                 let changelogs = task.changelogs().into_iter();
                 let ends = changelogs.map(|log| {
-                    let end = end(&world.cluster, &log.topic, id.partition);
+                    let committed = |input: &str| world.next_of(input, id.partition);
+                    let end = end(&world.cluster, &log, id.partition, committed);
                     (log.topic, end)
                 });
                 task.committed(&ends.collect::<Vec<_>>())?;
