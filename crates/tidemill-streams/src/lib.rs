@@ -18,6 +18,7 @@ mod context;
 mod dead_letter;
 mod describe;
 mod edge;
+mod expiring;
 mod failure;
 mod global_table;
 mod global_task;

@@ -6,6 +6,8 @@ use tidemill_data::{Data, StoreName, Wire};
 use tidemill_store::{StoreKind, StoreSpec};
 
 use crate::{
+    Clock,
+    expiring::Ttl,
     graph::{Graph, StoreDecl, StoreIndex},
     windows::ms,
 };
@@ -23,6 +25,8 @@ pub struct Materialized<K, V> {
     pub(crate) history_ms: Option<i64>,
     /// How long windows are kept; `None` keeps them as long as they are open.
     pub(crate) retention_ms: Option<i64>,
+    /// How long a row is kept after it was last put, by which clock; `None` keeps rows until they are deleted.
+    pub(crate) ttl: Option<(Duration, Clock)>,
 }
 
 impl<K: Data, V: Data> Materialized<K, V> {
@@ -52,6 +56,7 @@ impl<K, V> Materialized<K, V> {
             changelog: true,
             history_ms: None,
             retention_ms: None,
+            ttl: None,
         }
     }
 }
@@ -123,6 +128,32 @@ impl<K, V> Materialized<K, V> {
         }
     }
 
+    /// Lets a row go by itself once it was not put for `ttl`, by stream time or by the wall clock: from the store and its
+    /// changelog, and as a deletion for everything that reads the table.
+    ///
+    /// For tables of a topic or a stream and for aggregations without windows, versioned or not; windows go by their
+    /// [`retention`](Self::retention). By stream time a row is gone before the operator takes up a record of the time of
+    /// its end. A store beside it, `NAME-expiry`, knows what is due when.
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Clock, Materialized};
+    /// # use tidemill_data::{HOUR, StoreName, Topic};
+    /// # const LOGINS: Topic<String, String> = Topic::new("logins");
+    /// # const OUT: Topic<String, Option<i64>> = Topic::new("out");
+    /// const RECENT: StoreName<String, i64> = StoreName::new("recent");
+    /// # let app = App::new("docs");
+    /// let recent = Materialized::from(&RECENT).ttl(24 * HOUR, Clock::StreamTime);
+    /// app.stream(&LOGINS).group_by_key().count(recent).to_stream().to(&OUT);
+    /// # app.topology().unwrap();
+    /// ```
+    #[must_use]
+    pub fn ttl(self, ttl: Duration, clock: Clock) -> Self {
+        Self {
+            ttl: Some((ttl, clock)),
+            ..self
+        }
+    }
+
     /// How long windows are kept: `unsaid` if the program does not say. Less than `least` is a problem.
     pub(crate) fn window_retention_ms(&self, graph: &mut Graph, least: i64, unsaid: i64) -> i64 {
         let retention_ms = self.retention_ms.unwrap_or(unsaid);
@@ -135,7 +166,8 @@ impl<K, V> Materialized<K, V> {
         retention_ms
     }
 
-    /// Declares the store, with a name as Kafka Streams makes it if none was given.
+    /// Declares the store, with a name as Kafka Streams makes it if none was given, for an operator whose rows do not
+    /// expire.
     pub(crate) fn declare(
         &self,
         graph: &mut Graph,
@@ -143,6 +175,29 @@ impl<K, V> Materialized<K, V> {
         kind: StoreKind,
         active: bool,
     ) -> StoreIndex {
+        if self.ttl.is_some() {
+            let store = self.name.as_deref().unwrap_or("of no name");
+            graph.problems.push(format!(
+                "store {store:?} cannot have a time to live: tables of topics and streams and aggregations without \
+                 windows can; windows have a retention"
+            ));
+        }
+        self.declare_rows(graph, prefix, kind, active)
+    }
+
+    /// Declares the store of an operator whose rows may expire, and what they need for that.
+    pub(crate) fn declare_expiring(
+        &self,
+        graph: &mut Graph,
+        prefix: &str,
+        kind: StoreKind,
+        active: bool,
+    ) -> (StoreIndex, Option<Ttl>) {
+        let index = self.declare_rows(graph, prefix, kind, active || self.ttl.is_some());
+        (index, self.ttl.map(|ttl| Ttl::declare(graph, index, ttl)))
+    }
+
+    fn declare_rows(&self, graph: &mut Graph, prefix: &str, kind: StoreKind, active: bool) -> StoreIndex {
         let kind = match (kind, self.history_ms) {
             (StoreKind::Timestamped, Some(history_retention_ms)) => {
                 StoreKind::Versioned { history_retention_ms }

@@ -23,7 +23,7 @@ use crate::{Record, ScheduleId};
 pub use child::Child;
 pub(crate) use child::Children;
 pub use context::{ProcessorContext, RecordMetadata, Timers};
-pub(crate) use due::DueStore;
+pub(crate) use due::{BY_TIME, Due, DueStore, due_entries, time_bytes};
 pub(crate) use fixed_key::Fixed;
 pub use fixed_key::{FixedKeyProcessor, FixedKeyRecord, ForwardValues};
 pub use forward::Forward;

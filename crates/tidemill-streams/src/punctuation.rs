@@ -77,6 +77,18 @@ impl Schedules {
         self.push(node, clock, calls, due_at.millis());
     }
 
+    /// Whether a store is to be looked at by now.
+    pub(crate) fn is_due(&mut self, clock: Clock, store: StoreIndex, now: Timestamp) -> bool {
+        let mut known = self.heap(clock).iter();
+        known.any(|known| known.calls == Calls::DueIn(store) && known.due_ms <= now.millis())
+    }
+
+    /// Forgets when a store is to be looked at.
+    pub(crate) fn not_due_in(&mut self, clock: Clock, store: StoreIndex) {
+        let heap = self.heap(clock);
+        heap.retain(|known| known.calls != Calls::DueIn(store), due);
+    }
+
     fn push(&mut self, node: NodeId, clock: Clock, calls: Calls, due_ms: i64) -> ScheduleId {
         self.ids += 1;
         let id = ScheduleId(self.ids);

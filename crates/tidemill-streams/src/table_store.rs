@@ -6,6 +6,7 @@ use tidemill_store::{StoreKind, VersionPut};
 use crate::{
     Change, Record,
     context::Context,
+    expiring::Ttl,
     failure::Halt,
     graph::{Graph, NodeId, StoreIndex},
     row_format::{EncodedValue, RowFormat},
@@ -51,6 +52,8 @@ pub(crate) struct TableStore<K, V> {
     pub(crate) index: StoreIndex,
     pub(crate) format: RowFormat<K, V>,
     versioned: bool,
+    /// When its rows go by themselves, if they do.
+    pub(crate) ttl: Option<Ttl>,
 }
 
 impl<K, V> Clone for TableStore<K, V> {
@@ -59,6 +62,7 @@ impl<K, V> Clone for TableStore<K, V> {
             index: self.index,
             format: self.format.clone(),
             versioned: self.versioned,
+            ttl: self.ttl,
         }
     }
 }
@@ -70,7 +74,12 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
             index,
             format: RowFormat::new(graph, index, key, value),
             versioned: matches!(kind, Some(StoreKind::Versioned { .. })),
+            ttl: None,
         }
+    }
+
+    pub(crate) fn expiring(self, ttl: Option<Ttl>) -> Self {
+        Self { ttl, ..self }
     }
 
     /// The key's bytes in the task's buffer, to be given back; `None` for a record that is dropped for its key.
@@ -138,18 +147,30 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         value: Option<&V>,
         (timestamp, headers): (Timestamp, &Headers),
     ) -> Result<Written, Halt> {
-        match self.format.encode_value(ctx, node, value)? {
+        let written = match self.format.encode_value(ctx, node, value)? {
             EncodedValue::Row(bytes) => {
                 let written = self.put_bytes(ctx, key, Some(&bytes), (timestamp, headers));
                 ctx.value = bytes;
-                written
+                written?
             }
-            EncodedValue::Null => self.put_bytes(ctx, key, None, (timestamp, headers)),
-            EncodedValue::Failed => Ok(Written::Nothing),
+            EncodedValue::Null => self.put_bytes(ctx, key, None, (timestamp, headers))?,
+            EncodedValue::Failed => Written::Nothing,
+        };
+        match (self.ttl, written) {
+            (Some(ttl), Written::Row(Standing::Latest)) => ttl.put(ctx, node, key)?,
+            (Some(ttl), Written::Removed(Standing::Latest)) => ttl.removed(ctx, key)?,
+            _ => {}
         }
+        Ok(written)
     }
 
-    fn put_bytes(
+    /// Whether a row, if it is there, has outlived its time.
+    fn is_over(&self, ctx: &mut Context, key: &[u8]) -> Result<bool, Halt> {
+        self.ttl.map_or(Ok(false), |ttl| ttl.is_over(ctx, key))
+    }
+
+    /// As [`put`](Self::put), whatever the row's time to live is.
+    pub(crate) fn put_bytes(
         &self,
         ctx: &mut Context,
         key: &[u8],
@@ -191,7 +212,11 @@ impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
         let Some(bytes) = self.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
         };
-        let row = Self::get(self, ctx, &bytes);
+        let row = match self.is_over(ctx, &bytes) {
+            Ok(true) => Ok(None),
+            Ok(false) => Self::get(self, ctx, &bytes),
+            Err(halt) => Err(halt),
+        };
         let headers = self.headers(ctx, &bytes, None);
         ctx.key = bytes;
         row?.map(|row| Ok(LookedUp::new(row, headers?))).transpose()

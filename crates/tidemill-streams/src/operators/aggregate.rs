@@ -9,6 +9,7 @@ use crate::{
     Change, KGroupedStream, KTable, Materialized, Record,
     context::Context,
     edge::{Edge, Flow, Outlet},
+    expiring::Expiring,
     failure::Halt,
     graph::{NodeId, NodeKind},
     grouped::{Wanted, stored_table},
@@ -200,8 +201,9 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         let builder = self.stream.builder.clone();
         let nulls = self.value.clone();
         let mut graph = builder.lock();
-        let index = materialized.declare(&mut graph, name.store, StoreKind::Timestamped, true);
-        let store = TableStore::new(&graph, index, materialized.key, materialized.value);
+        let (index, ttl) =
+            materialized.declare_expiring(&mut graph, name.store, StoreKind::Timestamped, true);
+        let store = TableStore::new(&graph, index, materialized.key, materialized.value).expiring(ttl);
         let name = graph.name(name.node);
         drop(graph);
         let stream = self.together(&store.format.name);
@@ -213,6 +215,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             store: store.clone(),
             first,
             work_in,
+            expiring: Expiring::attach(&builder, node, &store, &old, &out),
             old: old.clone(),
             out: Arc::clone(&out),
         };
@@ -272,6 +275,7 @@ pub(super) struct Aggregate<K, V, A, I, F> {
     pub(super) store: TableStore<K, A>,
     pub(super) first: I,
     pub(super) work_in: F,
+    pub(super) expiring: Option<Arc<Expiring<K, A>>>,
     pub(super) old: Wanted,
     pub(super) out: Arc<Outlet<K, Change<A>>>,
 }
@@ -288,6 +292,9 @@ where
         {
             ctx.drop_record();
             return Ok(());
+        }
+        if let Some(expiring) = &self.expiring {
+            expiring.expire(ctx)?;
         }
         let Some(key) = self.store.key_bytes(ctx, self.node, &record)? else {
             return Ok(());

@@ -398,6 +398,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> Placed<K, A> for Togeth
         let out = Outlet::new();
         let work_in = self.work_in;
         let aggregate = Aggregate {
+            expiring: None,
             node,
             nulls: self.nulls,
             store,

@@ -9,6 +9,7 @@ use crate::{
     Change, KGroupedTable, KTable, Materialized, Record, TopicRole,
     context::Context,
     edge::{Edge, Flow, Outlet},
+    expiring::Expiring,
     failure::Halt,
     graph::{NodeId, NodeKind},
     grouped::{Wanted, stored_table},
@@ -232,13 +233,15 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
     ) -> KTable<K, A> {
         let builder = self.builder.clone();
         let mut graph = builder.lock();
-        let index = materialized.declare(&mut graph, "KTABLE-AGGREGATE-", StoreKind::Timestamped, true);
-        let store = TableStore::new(&graph, index, materialized.key, materialized.value);
+        let (index, ttl) =
+            materialized.declare_expiring(&mut graph, "KTABLE-AGGREGATE-", StoreKind::Timestamped, true);
+        let store = TableStore::new(&graph, index, materialized.key, materialized.value).expiring(ttl);
         drop(graph);
         let (parent, changes) = self.through(&store.format.name);
         let (out, old) = (Outlet::new(), Wanted::default());
         let node = builder.attach(prefix, parent, &changes, |node| TableAggregate {
             node,
+            expiring: Expiring::attach(&builder, node, &store, &old, &out),
             store: store.clone(),
             first,
             add,
@@ -299,6 +302,7 @@ impl<K: 'static, V: Data> KGroupedTable<K, Option<V>> {
 
 struct TableAggregate<K, A, I, F, G> {
     node: NodeId,
+    expiring: Option<Arc<Expiring<K, A>>>,
     store: TableStore<K, A>,
     first: I,
     add: F,
@@ -314,6 +318,9 @@ where
     G: Fn(&K, V, Option<A>) -> Result<Option<A>, BoxError> + Send + Sync,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, Change<V>>) -> Flow {
+        if let Some(expiring) = &self.expiring {
+            expiring.expire(ctx)?;
+        }
         let Some(key) = self.store.key_bytes(ctx, self.node, &record)? else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ use crate::{
     builder::Builder,
     context::Context,
     edge::{Edge, Flow, Outlet},
+    expiring::Expiring,
     graph::NodeId,
     grouped::Wanted,
     table::{Lookup, Rows},
@@ -39,7 +40,7 @@ impl App {
         self.table_of(topic, Materialized::of(None, key, value))
     }
 
-    /// As [`table`](Self::table), with rows kept in a store of this name.
+    /// As [`table`](Self::table), with rows kept in a store of this name, or as [`Materialized`] says.
     ///
     /// ```
     /// # use tidemill_streams::App;
@@ -53,7 +54,7 @@ impl App {
     pub fn table_as<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
-        store: &StoreName<K, V>,
+        store: impl Into<Materialized<K, V>>,
     ) -> KTable<K, V> {
         self.table_of(topic, store.into())
     }
@@ -143,10 +144,10 @@ impl<K: 'static, V: 'static> Kept<K, V> {
     pub(super) fn declare(builder: &Builder, prefix: &str, materialized: Materialized<K, V>) -> Self {
         let mut graph = builder.lock();
         let named = materialized.name.is_some();
-        let index = materialized.declare(&mut graph, prefix, StoreKind::Timestamped, named);
-        let store = TableStore::new(&graph, index, materialized.key, materialized.value);
+        let (index, ttl) = materialized.declare_expiring(&mut graph, prefix, StoreKind::Timestamped, named);
+        let store = TableStore::new(&graph, index, materialized.key, materialized.value).expiring(ttl);
         let kept = Wanted::default();
-        if named {
+        if named || ttl.is_some() {
             kept.set();
         }
         Self {
@@ -172,6 +173,7 @@ impl<K: 'static, V: 'static> Kept<K, V> {
         let outlet = Outlet::new();
         let edge = TableSource {
             node,
+            expiring: Expiring::attach(builder, node, &self.store, &self.old, &outlet),
             rows: self.clone(),
             split,
             out: Arc::clone(&outlet),
@@ -223,6 +225,7 @@ impl<K: 'static, V: 'static> Rows<K, V> for Kept<K, V> {
 struct TableSource<K, V, F> {
     node: NodeId,
     rows: Kept<K, V>,
+    expiring: Option<Arc<Expiring<K, V>>>,
     split: F,
     out: Arc<Outlet<K, Change<V>>>,
 }
@@ -231,6 +234,9 @@ impl<K: 'static, U: 'static, V: 'static, F: Fn(U) -> Option<V> + Send + Sync> Ed
     for TableSource<K, V, F>
 {
     fn send(&self, ctx: &mut Context, record: Record<K, U>) -> Flow {
+        if let Some(expiring) = &self.expiring {
+            expiring.expire(ctx)?;
+        }
         let store = &self.rows.store;
         let Some(key) = store.key_bytes(ctx, self.node, &record)? else {
             return Ok(());

@@ -25,7 +25,7 @@ pub(crate) trait DueStore: Send + Sync {
 }
 
 /// A time as bytes that sort as it does.
-pub(super) fn time_bytes(time: Timestamp) -> [u8; 8] {
+pub(crate) fn time_bytes(time: Timestamp) -> [u8; 8] {
     (time.millis() ^ i64::MIN).to_be_bytes()
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Due<K> {
 }
 
 /// Reads entries `prefix | time | key` in order of time, as long as they are due and at most [`DUE_MAX`].
-pub(super) fn due_entries(mut rows: Rows<'_>, prefix: usize, now: Timestamp) -> Result<Due<Vec<u8>>, Halt> {
+pub(crate) fn due_entries(mut rows: Rows<'_>, prefix: usize, now: Timestamp) -> Result<Due<Vec<u8>>, Halt> {
     let mut due = Due {
         entries: Vec::new(),
         next: None,
@@ -64,4 +64,4 @@ pub(super) fn due_entries(mut rows: Rows<'_>, prefix: usize, now: Timestamp) -> 
 }
 
 /// The order in which entries come due.
-pub(super) const BY_TIME: Direction = Direction::Forward;
+pub(crate) const BY_TIME: Direction = Direction::Forward;

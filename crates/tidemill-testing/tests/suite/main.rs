@@ -15,6 +15,8 @@ mod headers;
 mod joins;
 mod kafka_bytes;
 mod processors;
+mod read_only;
 mod retry;
 mod simulation;
+mod ttl;
 mod windows;
