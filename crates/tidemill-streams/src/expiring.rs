@@ -97,11 +97,21 @@ impl Ttl {
         Ok(())
     }
 
-    /// Whether a row that is still there has outlived its time.
-    pub(crate) fn is_over(&self, ctx: &mut Context, key: &[u8]) -> Result<bool, Halt> {
+    /// Since when, in event time, a row that is still there has outlived its time; `None` if it has not.
+    pub(crate) fn over_since(&self, ctx: &mut Context, key: &[u8]) -> Result<Option<Timestamp>, Halt> {
         let now = self.now(ctx);
-        let put_at = self.last_put(ctx, key)?;
-        Ok(put_at.is_some_and(|put_at| put_at.saturating_add(self.span) <= now))
+        let end = self
+            .last_put(ctx, key)?
+            .map(|put_at| put_at.saturating_add(self.span));
+        Ok(end.filter(|end| *end <= now).map(|end| self.event_time(ctx, end)))
+    }
+
+    /// Where the wall clock decides, the end of a row has no event time of its own.
+    fn event_time(&self, ctx: &Context, end: Timestamp) -> Timestamp {
+        match self.clock {
+            Clock::StreamTime => end,
+            Clock::WallClock => ctx.stream_time(),
+        }
     }
 
     fn last_put(&self, ctx: &mut Context, key: &[u8]) -> Result<Option<Timestamp>, Halt> {
@@ -217,13 +227,8 @@ impl<K: 'static, V: 'static> Expiring<K, V> {
         let Some(row) = self.store.get(ctx, key)? else {
             return Ok(());
         };
-        // Where the wall clock decides, the moment has no event time of its own.
-        let at = match self.ttl.clock {
-            Clock::StreamTime => end,
-            Clock::WallClock => ctx.stream_time(),
-        };
-        let timestamp = at.max(row.timestamp);
-        let written = self.store.put_bytes(ctx, key, None, timestamp)?;
+        let timestamp = self.ttl.event_time(ctx, end).max(row.timestamp);
+        let written = self.store.put_bytes(ctx, key, None, (timestamp, &Headers::new()))?;
         let old = self.old.is_set().then_some(row.value);
         let Some(change) = written.change(None, old) else {
             return Ok(());

@@ -164,9 +164,11 @@ impl<K: 'static, V: 'static> TableStore<K, V> {
         Ok(written)
     }
 
-    /// Whether a row, if it is there, has outlived its time.
-    fn is_over(&self, ctx: &mut Context, key: &[u8]) -> Result<bool, Halt> {
-        self.ttl.map_or(Ok(false), |ttl| ttl.is_over(ctx, key))
+    /// Whether a row, if it is there, had outlived its time at `at`; without versions, at any time.
+    fn is_over(&self, ctx: &mut Context, key: &[u8], at: Timestamp) -> Result<bool, Halt> {
+        let Some(ttl) = self.ttl else { return Ok(false) };
+        let since = ttl.over_since(ctx, key)?;
+        Ok(since.is_some_and(|since| !self.versioned || since <= at))
     }
 
     /// As [`put`](Self::put), whatever the row's time to live is.
@@ -212,7 +214,7 @@ impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
         let Some(bytes) = self.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
         };
-        let row = match self.is_over(ctx, &bytes) {
+        let row = match self.is_over(ctx, &bytes, Timestamp::MAX) {
             Ok(true) => Ok(None),
             Ok(false) => Self::get(self, ctx, &bytes),
             Err(halt) => Err(halt),
@@ -232,7 +234,11 @@ impl<K: 'static, V: 'static> Getter<K, V> for TableStore<K, V> {
         let Some(bytes) = self.format.encode_key(ctx, node, key, &Headers::new())? else {
             return Ok(None);
         };
-        let row = self.get_at(ctx, &bytes, at);
+        let row = match self.is_over(ctx, &bytes, at) {
+            Ok(true) => Ok(None),
+            Ok(false) => self.get_at(ctx, &bytes, at),
+            Err(halt) => Err(halt),
+        };
         let headers = self.headers(ctx, &bytes, Some(at));
         ctx.key = bytes;
         row?.map(|row| Ok(LookedUp::new(row, headers?))).transpose()

@@ -89,22 +89,7 @@ impl Task {
                 .iter()
                 .filter_map(|part| topology.subtopologies().get(*part))
         };
-        let own = chosen().flat_map(|part| &part.changelogs).filter_map(|topic| {
-            Some(LoggedStore {
-                id: stores.find(topic.store.as_deref()?)?,
-                topic: topic.name.clone(),
-                input: None,
-            })
-        });
-        let filled = chosen().flat_map(|part| &part.read_only).filter_map(|filled| {
-            let (index, _) = topology.store(&filled.store)?;
-            Some(LoggedStore {
-                id: stores.find(&filled.store)?,
-                topic: filled.topic.clone(),
-                input: topology.filled_from(index).cloned(),
-            })
-        });
-        let changelogs = own.chain(filled).collect();
+        let changelogs = logged(&topology, &stores, parts);
         let runs = |node| chosen().any(|part| part.nodes.contains(&node));
         let slots = topology
             .slots
@@ -157,6 +142,31 @@ impl Task {
             changelogs,
         })
     }
+}
+
+/// The stores of these subtopologies that are restored from a topic.
+fn logged(topology: &Topology, stores: &StateStores, parts: &[usize]) -> Vec<LoggedStore> {
+    let chosen = || {
+        parts
+            .iter()
+            .filter_map(|part| topology.subtopologies().get(*part))
+    };
+    let own = chosen().flat_map(|part| &part.changelogs).filter_map(|topic| {
+        Some(LoggedStore {
+            id: stores.find(topic.store.as_deref()?)?,
+            topic: topic.name.clone(),
+            input: None,
+        })
+    });
+    let filled = chosen().flat_map(|part| &part.read_only).filter_map(|filled| {
+        let (index, _) = topology.store(&filled.store)?;
+        Some(LoggedStore {
+            id: stores.find(&filled.store)?,
+            topic: filled.topic.clone(),
+            input: topology.filled_from(index).cloned(),
+        })
+    });
+    own.chain(filled).collect()
 }
 
 /// The global stores as tasks see them: what the global task has committed, with nothing cached.
