@@ -16,6 +16,14 @@ pub enum StoreError {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Rows did not reach the database, for which there may be no room. None of them did, and nothing else changed.
+    #[error("store {}: {source}", .stores.join(", "))]
+    NotWritten {
+        /// The stores that had rows to write.
+        stores: Vec<String>,
+        /// What the database said.
+        source: Box<StoreError>,
+    },
     /// The database was opened without a family for this store.
     #[error("the database has no family named {name:?}")]
     NoFamily {

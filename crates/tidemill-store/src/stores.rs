@@ -340,8 +340,8 @@ impl StateStores {
     /// last.
     ///
     /// # Errors
-    /// When a record's key is none of this kind of store; then all stores are back at what the database has. When the
-    /// database cannot be written.
+    /// When a record's key is none of this kind of store, or the database cannot be written; then all stores are back
+    /// at what the database has.
     ///
     /// # Panics
     /// When there is something to commit: restoring comes before processing.
@@ -370,7 +370,11 @@ impl StateStores {
         if held && self.commits_held_max > 0 {
             return Ok(());
         }
-        self.settle()
+        let settled = self.settle();
+        if settled.is_err() {
+            self.discard();
+        }
+        settled
     }
 
     /// Empties a store, which is then to be restored from the start of its changelog.
@@ -402,7 +406,23 @@ impl StateStores {
                 value,
             });
         let rows = self.slots.iter().flat_map(|slot| slot.space().ops());
-        self.base.write(&mut rows.chain(metadata_ops))
+        let written = self.base.write(&mut rows.chain(metadata_ops));
+        written.map_err(|source| StoreError::NotWritten {
+            stores: self.with_rows_to_write(),
+            source: Box::new(source),
+        })
+    }
+
+    /// The names of the stores that a write is for; of all when there are only positions to write.
+    fn with_rows_to_write(&self) -> Vec<String> {
+        let has_rows = |slot: &&Slot| !slot.space().is_settled();
+        let name = |slot: &Slot| slot.space().name().to_owned();
+        let names: Vec<String> = self.slots.iter().filter(has_rows).map(name).collect();
+        if names.is_empty() {
+            self.slots.iter().map(name).collect()
+        } else {
+            names
+        }
     }
 
     fn slot(&self, id: StoreId) -> &Slot {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tidemill_client::{Isolation, MemoryCluster, Record, Subscription, TopicPartition, Transport};
 use tidemill_data::{Headers, StoreName, Timestamp, Topic, partition_for_key};
-use tidemill_streams::App;
+use tidemill_store::ByteStore;
+use tidemill_streams::{App, TaskId};
 
 use super::{Command, Instance, Post, Turn, Worker};
 use crate::config::Config;
@@ -43,6 +44,8 @@ struct World {
     clicked: BTreeMap<String, i64>,
     guarantee: &'static str,
     settings: Vec<(&'static str, &'static str)>,
+    // Databases that outlive the members, by task.
+    disks: Vec<(TaskId, Arc<dyn ByteStore>)>,
 }
 
 /// One instance with one worker.
@@ -63,6 +66,7 @@ impl World {
             clicked: BTreeMap::new(),
             guarantee: "at_least_once",
             settings: Vec::new(),
+            disks: Vec::new(),
         }
     }
 
@@ -125,6 +129,9 @@ impl World {
         let transport: Arc<dyn Transport> = Arc::new(self.cluster.clone());
         let plan = prepare(&topology, &*transport, None, Missing::Refuse, Fit::Exact).unwrap();
         let databases = Databases::new(StateDir::open(state, "app").unwrap(), &config);
+        for (task, disk) in &self.disks {
+            databases.put(*task, disk.clone());
+        }
         let heard = restored.clone();
         let listener = move |progress: &RestoreProgress| heard.lock().unwrap().push(progress.clone());
         let topics = topology.subtopologies().iter().flat_map(|part| {
@@ -256,6 +263,7 @@ impl Node {
 mod budget;
 mod calls;
 mod exactly_once;
+mod full_disk;
 mod inputs;
 mod outputs;
 mod read_only;
