@@ -221,37 +221,41 @@ where
             return Ok(());
         }
         let id = self.store.id(ctx);
-        let closed = self.open.take_until(ctx, last_ms, |ctx, found| {
-            let sessions = ctx.stores.session(id);
-            let all = (None, None);
-            let mut rows = sessions.find_sessions_range(all, first_ms, i64::MAX, Direction::Forward)?;
-            while let Some(row) = rows.entry() {
-                found((row.end_ms, row.start_ms), row.key);
-                rows.advance()?;
-            }
-            Ok(())
-        })?;
         self.closer.emitted_until(ctx, close_ms);
-        for ((end_ms, start_ms), key) in closed {
-            // A null result is none.
-            let Some(value) = self.store.session(ctx, &key, start_ms, end_ms)? else {
-                continue;
-            };
-            let headers = if ctx.preserves_headers() {
-                self.store.headers(ctx, &key, (start_ms, end_ms))?
-            } else {
-                headers.clone()
-            };
-            let key = self.store.format.decode_key(&key)?;
-            let record = Record {
-                key: Windowed::new(key, start_ms, end_ms),
-                value: Change::new(Some(value), None),
-                timestamp: Timestamp::from_millis(end_ms),
-                headers,
-            };
-            self.out.send(ctx, record)?;
+        loop {
+            let closed = self.open.take_until(ctx, last_ms, |ctx, found| {
+                let sessions = ctx.stores.session(id);
+                let all = (None, None);
+                let mut rows = sessions.find_sessions_range(all, first_ms, i64::MAX, Direction::Forward)?;
+                while let Some(row) = rows.entry() {
+                    found((row.end_ms, row.start_ms), row.key);
+                    rows.advance()?;
+                }
+                Ok(())
+            })?;
+            if closed.is_empty() {
+                return Ok(());
+            }
+            for ((end_ms, start_ms), key) in closed {
+                // A null result is none.
+                let Some(value) = self.store.session(ctx, &key, start_ms, end_ms)? else {
+                    continue;
+                };
+                let headers = if ctx.preserves_headers() {
+                    self.store.headers(ctx, &key, (start_ms, end_ms))?
+                } else {
+                    headers.clone()
+                };
+                let key = self.store.format.decode_key(&key)?;
+                let record = Record {
+                    key: Windowed::new(key, start_ms, end_ms),
+                    value: Change::new(Some(value), None),
+                    timestamp: Timestamp::from_millis(end_ms),
+                    headers,
+                };
+                self.out.send(ctx, record)?;
+            }
         }
-        Ok(())
     }
 }
 

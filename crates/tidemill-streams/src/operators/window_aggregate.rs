@@ -234,36 +234,40 @@ where
             return Ok(());
         };
         let id = self.store.id(ctx);
-        let closed = self.open.take_until(ctx, last_ms, |ctx, found| {
-            let windows = ctx.stores.window(id);
-            let mut rows = windows.fetch_all(first_ms, i64::MAX, Direction::Forward)?;
-            while let Some(row) = rows.entry() {
-                found((row.start_ms, 0), row.key);
-                rows.advance()?;
-            }
-            Ok(())
-        })?;
         self.closer.emitted_until(ctx, close_ms);
-        for ((start_ms, _), key) in closed {
-            // A null result is none.
-            let Some((value, _, timestamp)) = self.store.get(ctx, &key, start_ms, false)? else {
-                continue;
-            };
-            let headers = if ctx.preserves_headers() {
-                self.store.headers(ctx, &key, start_ms)?
-            } else {
-                headers.clone()
-            };
-            let key = self.store.format.decode_key(&key)?;
-            let record = Record {
-                key: Windowed::new(key, start_ms, self.store.end_ms(start_ms)),
-                value: Change::new(Some(value), None),
-                timestamp,
-                headers,
-            };
-            self.out.send(ctx, record)?;
+        loop {
+            let closed = self.open.take_until(ctx, last_ms, |ctx, found| {
+                let windows = ctx.stores.window(id);
+                let mut rows = windows.fetch_all(first_ms, i64::MAX, Direction::Forward)?;
+                while let Some(row) = rows.entry() {
+                    found((row.start_ms, 0), row.key);
+                    rows.advance()?;
+                }
+                Ok(())
+            })?;
+            if closed.is_empty() {
+                return Ok(());
+            }
+            for ((start_ms, _), key) in closed {
+                // A null result is none.
+                let Some((value, _, timestamp)) = self.store.get(ctx, &key, start_ms, false)? else {
+                    continue;
+                };
+                let headers = if ctx.preserves_headers() {
+                    self.store.headers(ctx, &key, start_ms)?
+                } else {
+                    headers.clone()
+                };
+                let key = self.store.format.decode_key(&key)?;
+                let record = Record {
+                    key: Windowed::new(key, start_ms, self.store.end_ms(start_ms)),
+                    value: Change::new(Some(value), None),
+                    timestamp,
+                    headers,
+                };
+                self.out.send(ctx, record)?;
+            }
         }
-        Ok(())
     }
 }
 
