@@ -169,8 +169,10 @@ pub enum QueryError {
         /// All names.
         known: Vec<String>,
     },
-    /// The store's rows are of windows or versions, which have no single key.
-    #[error("store {name:?} is not a plain table, so it cannot be read by key")]
+    /// The store's rows are of another kind than was asked for.
+    #[error(
+        "store {name:?} is of another kind: tables are read by key, windowed ones by window, versioned ones as of a time"
+    )]
     Kind {
         /// The name.
         name: String,
@@ -202,6 +204,34 @@ pub enum QueryError {
         topic: String,
         /// The topics that its tasks read.
         follows: Vec<String>,
+    },
+    /// The task that was asked for is not at this instance.
+    #[error("store {name:?}: task {task} is not here")]
+    NotHere {
+        /// The store.
+        name: String,
+        /// The task.
+        task: String,
+    },
+    /// The instance that announced a task gave no answer.
+    #[error("store {name:?}: {server} cannot be asked: {reason}")]
+    Unreachable {
+        /// The store.
+        name: String,
+        /// Its `application.server`.
+        server: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Another instance refused the question.
+    #[error("store {name:?} at {server}: {reason}")]
+    Elsewhere {
+        /// The store.
+        name: String,
+        /// Its `application.server`.
+        server: String,
+        /// Why.
+        reason: String,
     },
     /// A key or row does not go with the formats named.
     #[error("store {name:?}: {reason}")]

@@ -50,6 +50,8 @@ pub use dead_letters::{
 pub use error::{QueryError, RunError, StartError};
 pub use failure::{Failure, FailureHandler, Response};
 pub use metrics::{NodeSnapshot, Snapshot, TaskSnapshot, ThreadSnapshot};
+#[cfg(feature = "http")]
+pub use query::Everywhere;
 pub use query::{Answer, Form, Position, PositionError, Rows, RowsAndPosition, StoreQuery};
 pub use restore::{RestoreListener, RestoreProgress, RestoreStage};
 pub use running::Running;

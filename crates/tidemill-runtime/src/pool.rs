@@ -1,6 +1,6 @@
 //! The threads of an instance: added, removed, replaced when they fail, and stopped together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,6 +43,8 @@ pub(crate) struct Pool {
 struct Threads {
     // By number, from 1.
     seats: BTreeMap<usize, Seat>,
+    // Numbers of threads that are joining the group; they have no seat yet.
+    joining: BTreeSet<usize>,
     stopping: bool,
 }
 
@@ -164,14 +166,19 @@ impl Pool {
 
     /// Starts one more thread under the lowest free number, and gives its name; `None` once the program is stopping.
     pub(crate) fn add(self: &Arc<Self>) -> Result<Option<String>, RunError> {
+        let Some(number) = self.take_number() else {
+            return Ok(None);
+        };
+        // To join takes as long as the cluster takes, so nobody is kept from the table meanwhile.
+        let instance = self.instance();
+        let member = self.join_group(&instance, number);
         let mut threads = self.threads();
+        threads.joining.remove(&number);
+        let member = member?;
         if threads.stopping {
             return Ok(None);
         }
-        let number = (1..).find(|n| !threads.seats.contains_key(n)).unwrap_or(1);
         let (commands, receiver) = channel();
-        let instance = self.instance();
-        let member = self.join_group(&instance, number)?;
         let wake = member.wake();
         let place = Place {
             instance,
@@ -193,6 +200,15 @@ impl Pool {
             },
         );
         Ok(Some(self.name(number)))
+    }
+
+    /// The lowest free number; `None` once the program is stopping.
+    fn take_number(&self) -> Option<usize> {
+        let mut threads = self.threads();
+        let is_free = |n: &usize| !threads.seats.contains_key(n) && !threads.joining.contains(n);
+        let number = (1..).find(is_free).filter(|_| !threads.stopping)?;
+        threads.joining.insert(number);
+        Some(number)
     }
 
     /// Stops one thread, the youngest if none is named, and waits until its work is committed and others have it.

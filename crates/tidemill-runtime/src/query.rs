@@ -25,6 +25,8 @@ use tidemill_streams::{StoreReader, Subtopology, TaskError, TaskId};
 use tokio::sync::oneshot;
 
 pub use self::form::{Answer, Form, Rows, RowsAndPosition};
+#[cfg(feature = "http")]
+pub use self::http::Everywhere;
 pub use self::position::{Position, PositionError};
 use crate::error::QueryError;
 use crate::globals::GlobalPosition;
@@ -46,6 +48,8 @@ type Read = Box<dyn FnMut(&mut StoreReader<'_>) -> Result<bool, TaskError> + Sen
 pub(crate) struct Query {
     store: Arc<str>,
     view: View,
+    // No other task is asked.
+    only: Option<TaskId>,
     read: Read,
     bound: Bound,
     // By when the bound must be reached, once a worker has seen the question.
@@ -104,7 +108,7 @@ impl Query {
     fn look(&mut self, from: &mut Sources<'_>) -> Result<Reply, QueryError> {
         let mut reply = Reply::default();
         let mut outcome = Ok(());
-        if !from.holding || from.restorer.holds(&self.store) {
+        if !from.holding || from.restorer.holds(&self.store, self.only) {
             outcome = Err(QueryError::NotReady {
                 name: self.store.to_string(),
                 state: State::Rebalancing,
@@ -119,6 +123,10 @@ impl Query {
                 Some(global) => from.globals.of(&global.topic),
                 None => continue,
             };
+            let is_asked_for = self.only.is_none_or(|only| only == live.id() || !own);
+            if !is_asked_for {
+                continue;
+            }
             let (partition, is_global) = (live.id().partition, global.is_some());
             if !position.has_reached(&self.bound.position, |at| is_global || at.partition == partition) {
                 outcome = outcome.and(Err(self.behind(position)));
@@ -127,7 +135,7 @@ impl Query {
             // A row that was found is an answer, even where another task is still being restored. Every task has the
             // whole of a global store.
             match self.read(live, own) {
-                Ok(enough) if enough || is_global => {
+                Ok(enough) if enough || is_global || self.only.is_some() => {
                     let enough = true;
                     return Ok(Reply { position, enough });
                 }
@@ -135,7 +143,11 @@ impl Query {
                 Err(error) => outcome = Err(failed(&self.store, error)),
             }
         }
-        outcome.map(|()| reply)
+        outcome?;
+        match self.only {
+            Some(task) => Err(not_here(&self.store, task)),
+            None => Ok(reply),
+        }
     }
 
     fn read(&mut self, live: &mut LiveTask, own: bool) -> Result<bool, TaskError> {
@@ -153,6 +165,20 @@ impl Query {
             wanted: self.bound.position.clone(),
             reached,
         }
+    }
+}
+
+fn not_here(store: &str, task: TaskId) -> QueryError {
+    QueryError::NotHere {
+        name: store.to_owned(),
+        task: task.to_string(),
+    }
+}
+
+fn unreadable(store: &str, reason: impl ToString) -> QueryError {
+    QueryError::Format {
+        name: store.to_owned(),
+        reason: reason.to_string(),
     }
 }
 
@@ -200,6 +226,7 @@ pub struct StoreQuery<K, V, F = Rows> {
     name: StoreName<K, V>,
     view: View,
     bound: Bound,
+    only: Option<TaskId>,
     form: PhantomData<fn() -> F>,
     shared: Arc<Shared>,
     // Why there is nothing to read, if so.
@@ -222,6 +249,7 @@ impl<K: 'static, V: 'static> StoreQuery<K, V> {
             name,
             view: View::Latest,
             bound: Bound::default(),
+            only: None,
             form: PhantomData,
             shared,
             refused,
@@ -239,6 +267,7 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
             name: self.name,
             view: self.view,
             bound: self.bound,
+            only: self.only,
             form: PhantomData,
             shared: self.shared,
             refused: self.refused,
@@ -263,6 +292,11 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
             view: View::Committed,
             ..self
         }
+    }
+
+    /// The topic whose name formats see, as they did when the rows were written.
+    fn changelog(&self) -> String {
+        format!("{}-{}-changelog", self.shared.topology.app(), self.name.name())
     }
 
     fn kind(&self) -> Option<StoreKind> {
@@ -324,6 +358,10 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
             state,
         };
         let read = Arc::new(read);
+        if self.only.is_some() {
+            // Whoever names a task wants to know at once where it is not.
+            return self.ask_once(&read).await;
+        }
         for _ in 0..ATTEMPTS {
             self.shared
                 .wait_until_running(READY_WAIT)
@@ -351,6 +389,7 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
                 Query {
                     store: store.clone(),
                     view: self.view,
+                    only: self.only,
                     read: Box::new(move |reader| {
                         let mut found = found.lock().expect("a reader that panics ends its worker");
                         read(reader, &mut found)
@@ -362,7 +401,7 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
             })
             .into_iter()
             .collect();
-        let mut outcome = Ok(());
+        let mut outcome = self.only.map_or(Ok(()), |task| Err(not_here(&store, task)));
         let mut position = Position::new();
         while let Some(reply) = replies.next().await {
             match reply {
@@ -373,6 +412,8 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
                     }
                     position.reach_all(&of);
                 }
+                // That the task is with one of the others says less than what that one says.
+                Ok(Err(QueryError::NotHere { .. })) => {}
                 Ok(Err(error)) => outcome = Err(error),
                 // A worker that ended without an answer has none of the rows any more. Whoever wants a position waits for
                 // the worker that has them next, instead of taking that for an answer.

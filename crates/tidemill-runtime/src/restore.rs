@@ -118,11 +118,11 @@ impl Restoring {
         matches!(self, Self::Between(restorer) if !restorer.is_idle())
     }
 
-    /// Whether a task that has this store is being restored.
-    pub(crate) fn holds(&self, store: &str) -> bool {
+    /// Whether a task that has this store, or this one if it is named, is being restored.
+    pub(crate) fn holds(&self, store: &str, only: Option<TaskId>) -> bool {
         match self {
-            Self::Between(restorer) => restorer.holds(store),
-            Self::Aside(aside) => aside.holds(store),
+            Self::Between(restorer) => restorer.holds(store, only),
+            Self::Aside(aside) => aside.holds(store, only),
         }
     }
 }
@@ -130,6 +130,7 @@ impl Restoring {
 /// The tasks being restored, with the names of their stores.
 type Held = BTreeMap<TaskId, Vec<String>>;
 
-fn holds(held: &Held, store: &str) -> bool {
-    held.values().flatten().any(|name| name == store)
+fn holds(held: &Held, store: &str, only: Option<TaskId>) -> bool {
+    let mut asked_for = held.iter().filter(|(id, _)| only.is_none_or(|only| only == **id));
+    asked_for.any(|(_, names)| names.iter().any(|name| name == store))
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub(crate) struct StateDir {
     root: PathBuf,
     instance_id: Uuid,
-    _lock: File,
+    lock: File,
 }
 
 /// Why the directory cannot be used.
@@ -71,7 +71,7 @@ impl StateDir {
         Ok(Self {
             root,
             instance_id,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -101,6 +101,16 @@ impl StateDir {
         fs::create_dir_all(&path).map_err(|e| failed("create", &path, e))?;
         write_whole(&mark, &owner)?;
         Ok(path)
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // By name: a child process that is being started has a copy of every open file until it runs its program, and to
+        // close ours would leave the lock with that copy.
+        if let Err(error) = rustix::fs::flock(&self.lock, FlockOperation::Unlock) {
+            tracing::warn!("{}: its lock was not released: {error}", self.root.display());
+        }
     }
 }
 
@@ -148,8 +158,11 @@ mod tests {
             Err(StateDirError::InUse { .. })
         ));
         let id = first.instance_id();
+        // As a child has it that is being started.
+        let copy = first.lock.try_clone().unwrap();
         drop(first);
         assert_eq!(StateDir::open(dir.path(), "app").unwrap().instance_id(), id);
+        drop(copy);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Position;
 
 /// What was found, and how far the inputs are reflected in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer<T> {
     /// The row or rows.
     pub found: T,

@@ -1,6 +1,6 @@
 //! Which instance has the rows of a key.
 
-use tidemill_data::{Data, Presence, Windowed, partition_for_key};
+use tidemill_data::{Windowed, partition_for_key};
 use tidemill_streams::TaskId;
 
 use super::{Form, StoreQuery};
@@ -20,21 +20,19 @@ impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
         self.owner_of_bytes(&bytes).await
     }
 
-    async fn owner_of_bytes(&self, key: &[u8]) -> Result<Option<String>, QueryError> {
-        self.refuse_unless(|_| true)?;
-        let instance = self.shared.pool.instance();
-        let stores = self.shared.topology.stores();
-        let Some(view) = stores.iter().find(|store| store.name == self.name.name()) else {
+    /// The task that has the row of a key; `None` of a global store, which every instance has.
+    pub(super) fn task_of_bytes(&self, key: &[u8]) -> Result<Option<TaskId>, QueryError> {
+        let tasks = self.tasks()?;
+        let count = tasks.as_ref().map_or(0, Vec::len);
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        let place = usize::try_from(partition_for_key(key, count.max(1))).unwrap_or(0);
+        Ok(tasks.and_then(|tasks| tasks.get(place).copied()))
+    }
+
+    pub(super) async fn owner_of_bytes(&self, key: &[u8]) -> Result<Option<String>, QueryError> {
+        let Some(task) = self.task_of_bytes(key)? else {
             // A global store is here.
-            return Ok(instance.config.application_server.clone());
-        };
-        let tasks = instance.plan.tasks.get(view.subtopology).copied().unwrap_or(0);
-        if tasks == 0 {
-            return Ok(None);
-        }
-        let task = TaskId {
-            subtopology: view.subtopology,
-            partition: partition_for_key(key, tasks),
+            return Ok(self.shared.pool.instance().config.application_server.clone());
         };
         let (task, owners) = (task.to_string(), self.shared.owners(self.name.name()).await?);
         let owner = owners.into_iter().find(|owner| owner.tasks.contains(&task));
@@ -42,17 +40,29 @@ impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
     }
 }
 
-impl<K: Data + Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<Windowed<K>, V, F> {
-    /// The instance that has the windows of a key, as [`owner`](Self::owner); the key is written in its type's own format.
+impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
+    /// The tasks that have the store, all together, by partition; `None` of a global store.
+    pub(super) fn tasks(&self) -> Result<Option<Vec<TaskId>>, QueryError> {
+        self.refuse_unless(|_| true)?;
+        let stores = self.shared.topology.stores();
+        let Some(view) = stores.iter().find(|store| store.name == self.name.name()) else {
+            return Ok(None);
+        };
+        let count = self.shared.pool.instance().plan.tasks.get(view.subtopology);
+        let task = |partition| TaskId {
+            subtopology: view.subtopology,
+            partition,
+        };
+        Ok(Some((0..count.copied().unwrap_or(0)).map(task).collect()))
+    }
+}
+
+impl<K: Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<Windowed<K>, V, F> {
+    /// The instance that has the windows of a key, as [`owner`](Self::owner).
     pub async fn owner_of_key(&self, key: &K) -> Result<Option<String>, QueryError> {
-        let mut bytes = Vec::new();
-        let presence = key.encode(&mut bytes).map_err(|error| QueryError::Format {
-            name: self.name.name().to_owned(),
-            reason: error.to_string(),
-        })?;
-        match presence {
-            Presence::Value => self.owner_of_bytes(&bytes).await,
-            Presence::Null => Ok(None),
+        match self.window_key(key)? {
+            Some(bytes) => self.owner_of_bytes(&bytes).await,
+            None => Ok(None),
         }
     }
 }

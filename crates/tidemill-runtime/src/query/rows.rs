@@ -7,14 +7,18 @@ use tidemill_data::{Headers, Place, Presence, Stamped, Timestamp};
 use tidemill_store::StoreKind;
 use tidemill_streams::{Direction, Row, RowRange};
 
-use super::{Answer, Form, StoreQuery};
+use super::{Answer, Form, StoreQuery, unreadable};
 use crate::error::QueryError;
 
-fn is_table(kind: StoreKind) -> bool {
+pub(super) fn is_table(kind: StoreKind) -> bool {
     matches!(
         kind,
         StoreKind::KeyValue | StoreKind::Timestamped | StoreKind::Versioned { .. }
     )
+}
+
+pub(super) fn is_versioned(kind: StoreKind) -> bool {
+    matches!(kind, StoreKind::Versioned { .. })
 }
 
 impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
@@ -53,7 +57,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
     where
         K: Clone,
     {
-        self.refuse_unless(|kind| matches!(kind, StoreKind::Versioned { .. }))?;
+        self.refuse_unless(is_versioned)?;
         let (name, key) = (self.name.clone(), key.clone());
         let rows = self.ask(move |reader, found| {
             found.extend(reader.row_as_of(&name, &key, at)?);
@@ -64,12 +68,7 @@ impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
 
     /// The rows of a range of keys, in the order of their bytes.
     pub async fn range(&self, keys: impl RangeBounds<K>) -> Result<F::Of<Vec<(K, V)>>, QueryError> {
-        let range = RowRange {
-            from: self.bound(keys.start_bound())?,
-            to: self.bound(keys.end_bound())?,
-            ..RowRange::ALL
-        };
-        Ok(F::of(self.in_order(range).await?.map(values)))
+        Ok(F::of(self.in_order(self.key_range(&keys)?).await?.map(values)))
     }
 
     /// The rows whose keys' bytes begin with these.
@@ -111,6 +110,14 @@ impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
         Ok(Answer { found, position })
     }
 
+    pub(super) fn key_range(&self, keys: &impl RangeBounds<K>) -> Result<RowRange, QueryError> {
+        Ok(RowRange {
+            from: self.bound(keys.start_bound())?,
+            to: self.bound(keys.end_bound())?,
+            ..RowRange::ALL
+        })
+    }
+
     fn bound(&self, bound: Bound<&K>) -> Result<Bound<Vec<u8>>, QueryError> {
         Ok(match bound {
             Bound::Included(key) => self.encode(key)?.map_or(Bound::Unbounded, Bound::Included),
@@ -121,22 +128,17 @@ impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
 
     /// A key's bytes; `None` for a null.
     pub(super) fn encode(&self, key: &K) -> Result<Option<Vec<u8>>, QueryError> {
-        let (mut bytes, headers) = (Vec::new(), Headers::default());
-        // Formats see the changelog's name, as they did when the rows were written.
-        let place = format!("{}-{}-changelog", self.shared.topology.app(), self.name.name());
+        let (mut bytes, headers, changelog) = (Vec::new(), Headers::default(), self.changelog());
         let encoded = self
             .name
             .key()
-            .encode(Place::key(&place, &headers), key, &mut bytes);
-        let presence = encoded.map_err(|error| QueryError::Format {
-            name: self.name.name().to_owned(),
-            reason: error.to_string(),
-        })?;
+            .encode(Place::key(&changelog, &headers), key, &mut bytes);
+        let presence = encoded.map_err(|error| unreadable(self.name.name(), error))?;
         Ok((presence == Presence::Value).then_some(bytes))
     }
 }
 
-fn values<K, V>(rows: Vec<Row<K, V>>) -> Vec<(K, V)> {
+pub(super) fn values<K, V>(rows: Vec<Row<K, V>>) -> Vec<(K, V)> {
     rows.into_iter().map(|(key, row)| (key, row.value)).collect()
 }
 
@@ -146,6 +148,7 @@ impl<K, V, F> Clone for StoreQuery<K, V, F> {
             name: self.name.clone(),
             view: self.view,
             bound: self.bound.clone(),
+            only: self.only,
             form: self.form,
             shared: Arc::clone(&self.shared),
             refused: self.refused.clone(),

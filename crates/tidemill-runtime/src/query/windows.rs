@@ -2,18 +2,45 @@
 
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 
-use tidemill_data::{Stamped, Timestamp, Windowed};
+use tidemill_data::{Headers, Place, Presence, Stamped, Timestamp, Windowed, Wire};
 use tidemill_store::StoreKind;
 use tidemill_streams::WindowedRow;
 
-use super::{Answer, Form, StoreQuery};
+use super::{Answer, Form, StoreQuery, unreadable};
 use crate::error::QueryError;
 
-fn is_windowed(kind: StoreKind) -> bool {
+pub(super) fn is_windowed(kind: StoreKind) -> bool {
     matches!(kind, StoreKind::Window { .. } | StoreKind::Session { .. })
 }
 
 impl<K: Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<Windowed<K>, V, F> {
+    fn window_keys(&self) -> Result<Wire<K>, QueryError> {
+        let keys = self.shared.topology.window_keys(self.name.name());
+        keys.ok_or_else(|| unreadable(self.name.name(), "its keys are of another type"))
+    }
+
+    /// The bytes of a window's key; `None` for a null.
+    pub(super) fn window_key(&self, key: &K) -> Result<Option<Vec<u8>>, QueryError> {
+        let (mut bytes, headers, changelog) = (Vec::new(), Headers::default(), self.changelog());
+        let encoded = self
+            .window_keys()?
+            .encode(Place::key(&changelog, &headers), key, &mut bytes);
+        let presence = encoded.map_err(|error| unreadable(self.name.name(), error))?;
+        Ok((presence == Presence::Value).then_some(bytes))
+    }
+
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "only other instances' rows come as bytes")
+    )]
+    pub(super) fn decode_window_key(&self, bytes: &[u8]) -> Result<K, QueryError> {
+        let (headers, changelog) = (Headers::default(), self.changelog());
+        let decoded = self
+            .window_keys()?
+            .decode(Place::key(&changelog, &headers), Some(bytes));
+        decoded.map_err(|error| unreadable(self.name.name(), error))
+    }
+
     /// The row of one window or session of a key, if this instance has it.
     pub async fn window(&self, window: &Windowed<K>) -> Result<F::Of<Option<Stamped<V>>>, QueryError> {
         self.refuse_unless(is_windowed)?;
@@ -61,7 +88,7 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<Wi
     }
 }
 
-fn millis(times: &impl RangeBounds<Timestamp>) -> RangeInclusive<i64> {
+pub(super) fn millis(times: &impl RangeBounds<Timestamp>) -> RangeInclusive<i64> {
     let from = match times.start_bound() {
         Bound::Included(from) => from.millis(),
         Bound::Excluded(from) => from.millis().saturating_add(1),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidemill_client::{Transport, Wake};
 use tidemill_data::Timestamp;
+use tidemill_streams::TaskId;
 
 use super::{Held, RestoreListener, Restorer, STEP_WAIT, Unrestored, holds};
 use crate::error::RunError;
@@ -60,8 +61,8 @@ impl Aside {
         self.held.is_empty()
     }
 
-    pub(super) fn holds(&self, store: &str) -> bool {
-        holds(&self.held, store)
+    pub(super) fn holds(&self, store: &str, only: Option<TaskId>) -> bool {
+        holds(&self.held, store, only)
     }
 
     pub(super) fn add(&mut self, tasks: Vec<Unrestored>, now: Timestamp) -> Result<Vec<LiveTask>, RunError> {

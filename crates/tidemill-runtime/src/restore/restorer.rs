@@ -58,8 +58,8 @@ impl Restorer {
         self.tasks.is_empty()
     }
 
-    pub(super) fn holds(&self, store: &str) -> bool {
-        holds(&self.held, store)
+    pub(super) fn holds(&self, store: &str, only: Option<TaskId>) -> bool {
+        holds(&self.held, store, only)
     }
 
     pub(crate) fn clear(&mut self) {

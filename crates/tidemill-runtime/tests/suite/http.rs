@@ -11,7 +11,7 @@ const PRICES: Topic<String, String> = Topic::new("prices");
 const LATEST: StoreName<String, String> = StoreName::new("latest");
 
 /// The status line's number, the head and the body of an answer.
-async fn get(server: &str, path: &str) -> (u16, String, String) {
+pub(crate) async fn get(server: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(server).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -43,6 +43,8 @@ async fn rows_and_owners_are_read_over_http_and_bad_requests_refused() {
     let config = Config::new()
         .state_dir(state.path())
         .set("application.server", &server)
+        .unwrap()
+        .set("commit.interval.ms", 3_600_000)
         .unwrap();
     let running = app.launch(config).transport(cluster).start().await.unwrap();
     let service = running.query_service();
@@ -63,16 +65,60 @@ async fn rows_and_owners_are_read_over_http_and_bad_requests_refused() {
     let (status, _, body) = get(&server, "/stores/latest/rows?from=6162").await;
     assert_eq!((status, body.matches("key").count()), (200, 2));
 
-    let (status, _, body) = get(&server, "/stores/latst/rows/61").await;
+    assert!(head.contains("position: prices-0@2"), "{head}");
+    let (status, head, _) = get(&server, "/stores/latest/rows/-").await;
+    assert!(status == 404 && head.contains("position: prices-0@2"), "{head}");
+    let (_, head, body) = get(&server, "/stores/latest/rows?limit=2").await;
+    assert!(
+        head.contains("more: true") && body.matches("key").count() == 2,
+        "{head}"
+    );
+    let (_, head, body) = get(&server, "/stores/latest/rows?limit=2&after=6162").await;
+    assert!(
+        !head.contains("more: true") && body.matches("key").count() == 1,
+        "{head}"
+    );
+
+    let (status, head, body) = get(&server, "/stores/latest/rows/61?at_least=prices-0@9").await;
+    assert_eq!(
+        (status, head.contains("position: prices-0@2")),
+        (503, true),
+        "{head}"
+    );
+    assert!(body.contains("was to reflect prices-0@9"), "{body}");
+    assert_eq!(
+        get(&server, "/stores/latest/rows/6161?committed=true").await.0,
+        404
+    );
+
+    let (status, head, body) = get(&server, "/stores/latst/rows/61").await;
+    assert!(!head.contains("position"), "{head}");
     assert!(status == 404 && body.contains("latest"), "{status} {body}");
-    for path in [
-        "/stores/latest/rows/6",
-        "/stores/latest/rows/zz",
-        "/stores/latest/rows?prefix=61&from=61",
+    for (path, reason) in [
+        ("rows/6", "\"6\" must be pairs of hexadecimal digits"),
+        ("rows/zz", "must be pairs of hexadecimal digits"),
+        ("rows?prefix=61&from=61", "either `prefix`"),
+        ("rows?from=61&after=61", "either `from` or `after`"),
+        ("rows?from=6", "`from` is \"6\""),
+        ("rows?form=61", "no parameter `form`"),
+        ("rows?limit=-1", "`limit` is \"-1\", and must be a number of rows"),
+        ("rows?limit=1&limit=2", "`limit` is given twice"),
+        ("rows?reverse=yes", "true or false"),
+        ("rows/61?as_of=1", "of another kind"),
+        ("rows/61?as_of=now", "milliseconds since 1970"),
+        ("rows/61?at_least=prices", "TOPIC-PARTITION@OFFSET"),
+        ("rows/61?at_least=cities-0@1", "its tasks read prices"),
+        ("rows/61?wait=1s", "`wait` is \"1s\""),
+        ("rows/61?task=0", "as in 0_1"),
+        ("windows", "of another kind"),
+        ("windows/61/0/x", "\"x\" must be a time"),
+        ("windows?after=1,2", "START,END,KEY"),
+        ("owner/6", "hexadecimal digits"),
     ] {
-        assert_eq!(get(&server, path).await.0, 400, "{path}");
+        let (status, _, body) = get(&server, &format!("/stores/latest/{path}")).await;
+        assert!(status == 400 && body.contains(reason), "{path}: {status} {body}");
     }
-    assert_eq!(get(&server, "/stores/latest/rows/61?as_of=1").await.0, 400);
+    assert_eq!(get(&server, "/stores/latest/rows/61?task=7_0").await.0, 421);
 
     let (_, _, owners) = get(&server, "/owners").await;
     assert_eq!(owners, format!(r#"[{{"server":"{server}","tasks":["0_0"]}}]"#));

@@ -9,6 +9,8 @@
 mod calls;
 mod dead_letters;
 #[cfg(feature = "http")]
+mod everywhere;
+#[cfg(feature = "http")]
 mod http;
 mod joins;
 mod patterns;

@@ -1,12 +1,13 @@
 //! The rows of a task's windowed tables, typed, uncommitted writes included.
 
-use std::ops::RangeInclusive;
+use std::{any::Any, ops::RangeInclusive};
 
+use bytes::Bytes;
 use tidemill_data::{Headers, Place, Presence, Stamped, StoreName, Timestamp, Windowed, Wire};
 use tidemill_store::{Direction, StateStores, StoreId, StoreKind};
 
 use super::Task;
-use crate::{StoreReader, TaskError};
+use crate::{StoreReader, TaskError, Topology};
 
 /// A row of a windowed table.
 pub type WindowedRow<K, V> = (Windowed<K>, Stamped<V>);
@@ -130,12 +131,29 @@ impl StoreReader<'_> {
         let stores = self.stores.as_deref_mut()?;
         let place = WindowPlace {
             id: stores.find(store.name())?,
-            key: windows.key.downcast_ref::<Wire<K>>()?.clone(),
+            key: wire(&*windows.key)?,
             size_ms: windows.size_ms,
             changelog,
         };
         Some((place, stores))
     }
+}
+
+impl Topology {
+    /// How the keys of a windowed store are written; `None` where it has no windows, or keys of another type. Of every
+    /// windowed store they are bytes, too.
+    #[must_use]
+    pub fn window_keys<K: 'static>(&self, store: &str) -> Option<Wire<K>> {
+        let (_, decl) = self.store(store)?;
+        wire(&*decl.windows.as_ref()?.key)
+    }
+}
+
+fn wire<K: 'static>(key: &dyn Any) -> Option<Wire<K>> {
+    let as_bytes = Wire::<Bytes>::own();
+    let as_bytes: &dyn Any = &as_bytes;
+    let known = key.downcast_ref::<Wire<K>>().or_else(|| as_bytes.downcast_ref());
+    known.cloned()
 }
 
 /// Where a windowed table's rows are, and how their keys are written.
