@@ -267,6 +267,7 @@ mod full_disk;
 mod inputs;
 mod outputs;
 mod read_only;
+mod spans;
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -15,6 +15,7 @@ mod http;
 mod joins;
 mod patterns;
 mod queries;
+mod restoring;
 #[cfg(feature = "rocksdb")]
 mod state_dir;
 mod threads;
