@@ -2,16 +2,22 @@
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tidemill_client::{MemoryCluster, Record, TopicPartition};
 use tidemill_data::{Headers, StoreName, Timestamp, Topic};
-use tidemill_runtime::{Config, RestoreStage, Start, State};
+use tidemill_runtime::{Config, Position, RestoreStage, Start, State};
 use tidemill_streams::App;
 
 const CLICKS: Topic<String, String> = Topic::new("clicks");
 const COUNTS: StoreName<String, i64> = StoreName::new("counts");
 const LINES: Topic<String, String> = Topic::new("lines");
 const OUT: Topic<String, String> = Topic::new("out");
+
+/// More than one batch.
+const RECORDS: i64 = 12_000;
+/// Longer than any test takes: a wait that ends by an event.
+const LONG: Duration = Duration::from_secs(600);
 
 fn app() -> App {
     let app = App::new("app");
@@ -37,16 +43,15 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
     for topic in ["clicks", "lines", "out"] {
         cluster.topic(topic, 1);
     }
-    for n in 0..50 {
+    for n in 0..RECORDS {
         write(&cluster, "clicks", &format!("k{n}"));
     }
     let first = tempfile::tempdir().unwrap();
     let config = Config::new().state_dir(first.path());
     let launch = app().launch(config).transport(cluster.clone());
     let running = launch.start().await.unwrap();
-    while running.store(&COUNTS).all().await.unwrap().len() < 50 {
-        tokio::task::yield_now().await;
-    }
+    let all = Position::new().with("clicks", 0, RECORDS - 1);
+    running.store(&COUNTS).at_least(all, LONG).all().await.unwrap();
     running.stop().await.unwrap();
 
     // With another directory there is all to restore; the listener holds it up until the other task was seen at work.
@@ -80,7 +85,8 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
     assert_eq!(heard.lock().unwrap().len(), 1);
     drop(release);
     running.ready().await.unwrap();
-    assert_eq!(running.store(&COUNTS).all().await.unwrap().len(), 50);
+    let rows = running.store(&COUNTS).all().await.unwrap();
+    assert_eq!(i64::try_from(rows.len()), Ok(RECORDS));
 
     let heard = heard.lock().unwrap().clone();
     let stages: Vec<RestoreStage> = heard.iter().map(|progress| progress.stage).collect();
@@ -92,13 +98,16 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
             (progress.task.as_str(), progress.store.as_str()),
             ("0_0", "counts")
         );
-        assert_eq!((progress.from, progress.to), (0, 50));
+        assert_eq!((progress.from, progress.to), (0, RECORDS));
         assert_eq!(
             progress.time_left.is_some(),
             progress.stage != RestoreStage::Began
         );
     }
     let last = heard.last().unwrap();
-    assert!(last.is_complete() && last.records == 50, "{last:?}");
+    assert!(
+        last.is_complete() && i64::try_from(last.records) == Ok(RECORDS),
+        "{last:?}"
+    );
     running.stop().await.unwrap();
 }
