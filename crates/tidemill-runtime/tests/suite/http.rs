@@ -22,6 +22,57 @@ pub(crate) async fn get(server: &str, path: &str) -> (u16, String, String) {
     (status, head.to_owned(), body.to_owned())
 }
 
+/// Requests of the table that are wrong, and what their answers say.
+const WRONG: &[(&str, &str)] = &[
+    ("rows/6", "\"6\" must be pairs of hexadecimal digits"),
+    ("rows/zz", "must be pairs of hexadecimal digits"),
+    ("rows?prefix=61&from=61", "either `prefix`"),
+    ("rows?from=61&after=61", "either `from` or `after`"),
+    ("rows?from=6", "`from` is \"6\""),
+    ("rows?form=61", "no parameter `form`"),
+    ("rows?limit=-1", "`limit` is \"-1\", and must be a number of rows"),
+    ("rows?limit=1&limit=2", "`limit` is given twice"),
+    ("rows?reverse=yes", "true or false"),
+    ("rows/61?as_of=1", "of another kind"),
+    ("rows/61?as_of=now", "milliseconds since 1970"),
+    ("rows/61?at_least=prices", "TOPIC-PARTITION@OFFSET"),
+    ("rows/61?at_least=cities-0@1", "its tasks read prices"),
+    ("rows/61?wait=1s", "`wait` is \"1s\""),
+    ("rows/61?task=0", "as in 0_1"),
+    ("windows", "of another kind"),
+    ("windows/61/0/x", "\"x\" must be a time"),
+    ("windows?after=1,2", "START,END,KEY"),
+    ("owner/6", "hexadecimal digits"),
+];
+
+/// Pages say that there is more; positions are told, and what is not that far is refused.
+async fn told_and_demanded(server: &str) {
+    let (status, head, _) = get(server, "/stores/latest/rows/-").await;
+    assert!(status == 404 && head.contains("position: prices-0@2"), "{head}");
+    let (_, head, body) = get(server, "/stores/latest/rows?limit=2").await;
+    assert!(
+        head.contains("more: true") && body.matches("key").count() == 2,
+        "{head}"
+    );
+    let (_, head, body) = get(server, "/stores/latest/rows?limit=2&after=6162").await;
+    assert!(
+        !head.contains("more: true") && body.matches("key").count() == 1,
+        "{head}"
+    );
+
+    let (status, head, body) = get(server, "/stores/latest/rows/61?at_least=prices-0@9").await;
+    assert_eq!(
+        (status, head.contains("position: prices-0@2")),
+        (503, true),
+        "{head}"
+    );
+    assert!(body.contains("was to reflect prices-0@9"), "{body}");
+    assert_eq!(
+        get(server, "/stores/latest/rows/6161?committed=true").await.0,
+        404
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_and_owners_are_read_over_http_and_bad_requests_refused() {
     let (cluster, state) = (MemoryCluster::new(), tempfile::tempdir().unwrap());
@@ -66,55 +117,12 @@ async fn rows_and_owners_are_read_over_http_and_bad_requests_refused() {
     assert_eq!((status, body.matches("key").count()), (200, 2));
 
     assert!(head.contains("position: prices-0@2"), "{head}");
-    let (status, head, _) = get(&server, "/stores/latest/rows/-").await;
-    assert!(status == 404 && head.contains("position: prices-0@2"), "{head}");
-    let (_, head, body) = get(&server, "/stores/latest/rows?limit=2").await;
-    assert!(
-        head.contains("more: true") && body.matches("key").count() == 2,
-        "{head}"
-    );
-    let (_, head, body) = get(&server, "/stores/latest/rows?limit=2&after=6162").await;
-    assert!(
-        !head.contains("more: true") && body.matches("key").count() == 1,
-        "{head}"
-    );
-
-    let (status, head, body) = get(&server, "/stores/latest/rows/61?at_least=prices-0@9").await;
-    assert_eq!(
-        (status, head.contains("position: prices-0@2")),
-        (503, true),
-        "{head}"
-    );
-    assert!(body.contains("was to reflect prices-0@9"), "{body}");
-    assert_eq!(
-        get(&server, "/stores/latest/rows/6161?committed=true").await.0,
-        404
-    );
+    told_and_demanded(&server).await;
 
     let (status, head, body) = get(&server, "/stores/latst/rows/61").await;
     assert!(!head.contains("position"), "{head}");
     assert!(status == 404 && body.contains("latest"), "{status} {body}");
-    for (path, reason) in [
-        ("rows/6", "\"6\" must be pairs of hexadecimal digits"),
-        ("rows/zz", "must be pairs of hexadecimal digits"),
-        ("rows?prefix=61&from=61", "either `prefix`"),
-        ("rows?from=61&after=61", "either `from` or `after`"),
-        ("rows?from=6", "`from` is \"6\""),
-        ("rows?form=61", "no parameter `form`"),
-        ("rows?limit=-1", "`limit` is \"-1\", and must be a number of rows"),
-        ("rows?limit=1&limit=2", "`limit` is given twice"),
-        ("rows?reverse=yes", "true or false"),
-        ("rows/61?as_of=1", "of another kind"),
-        ("rows/61?as_of=now", "milliseconds since 1970"),
-        ("rows/61?at_least=prices", "TOPIC-PARTITION@OFFSET"),
-        ("rows/61?at_least=cities-0@1", "its tasks read prices"),
-        ("rows/61?wait=1s", "`wait` is \"1s\""),
-        ("rows/61?task=0", "as in 0_1"),
-        ("windows", "of another kind"),
-        ("windows/61/0/x", "\"x\" must be a time"),
-        ("windows?after=1,2", "START,END,KEY"),
-        ("owner/6", "hexadecimal digits"),
-    ] {
+    for (path, reason) in WRONG {
         let (status, _, body) = get(&server, &format!("/stores/latest/{path}")).await;
         assert!(status == 400 && body.contains(reason), "{path}: {status} {body}");
     }
