@@ -228,7 +228,9 @@ impl<K: 'static, V: 'static> Expiring<K, V> {
             return Ok(());
         };
         let timestamp = self.ttl.event_time(ctx, end).max(row.timestamp);
-        let written = self.store.put_bytes(ctx, key, None, (timestamp, &Headers::new()))?;
+        let written = self
+            .store
+            .put_bytes(ctx, key, None, (timestamp, &Headers::new()))?;
         let old = self.old.is_set().then_some(row.value);
         let Some(change) = written.change(None, old) else {
             return Ok(());

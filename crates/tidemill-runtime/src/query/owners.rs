@@ -48,7 +48,8 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
         let Some(view) = stores.iter().find(|store| store.name == self.name.name()) else {
             return Ok(None);
         };
-        let count = self.shared.pool.instance().plan.tasks.get(view.subtopology);
+        let instance = self.shared.pool.instance();
+        let count = instance.plan.tasks.get(view.subtopology);
         let task = |partition| TaskId {
             subtopology: view.subtopology,
             partition,

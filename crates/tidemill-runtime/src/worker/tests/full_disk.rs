@@ -1,7 +1,7 @@
 //! Disks on which there is no more room: the task stops and says where, nothing that was acknowledged is lost, and with
 //! room again the program goes on.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidemill_store::{
     ApproximateSize, Cursor, Direction, Family, KeyRange, MemoryByteStore, StoreError, WriteOp,

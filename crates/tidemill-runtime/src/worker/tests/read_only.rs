@@ -91,7 +91,7 @@ fn a_topic_with_other_partitions_than_the_input_is_refused() {
     let (world, app) = (World::new(), pricing());
     world.cluster.topic("prices", PARTITIONS + 1);
     let topology = app.topology().unwrap();
-    let error = prepare(&topology, &world.cluster, None, Missing::Refuse)
+    let error = prepare(&topology, &world.cluster, None, Missing::Refuse, Fit::Exact)
         .err()
         .unwrap();
     let text = error.to_string();
