@@ -133,7 +133,7 @@ pub async fn run(log: Option<&Path>) -> Result<String> {
         Some(log) => std::fs::read_to_string(log).with_context(|| log.display().to_string())?,
         None => SAMPLE.to_owned(),
     };
-    let run = Run::start(&compose()).await?;
+    let run = Run::start(&compose(), &[UNREADABLE]).await?;
     let lines = text.lines();
     run.send(lines.map(|line| Ok(Produced::to(&LINES, &None, &line.to_owned())?)))
         .await?;

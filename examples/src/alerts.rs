@@ -71,7 +71,7 @@ impl FixedKeyProcessor<String, f64, String> for Crossing {
 /// Runs the program over [`SAMPLE`], and says what it told.
 pub async fn run() -> Result<String> {
     let mut report = String::new();
-    let run = Run::start(&compose()).await?;
+    let run = Run::start(&compose(), &[]).await?;
     for (second, load) in SAMPLE {
         writeln!(report, "second {second:>3}: load {load}")?;
         let measured = Produced::to(&LOADS, &"mill".to_owned(), &load)?;

@@ -30,7 +30,7 @@ pub fn compose() -> App {
 /// Runs the program over [`SAMPLE`], and tells what became of each order.
 pub async fn run() -> Result<String> {
     let mut report = String::new();
-    let run = Run::start(&compose()).await?;
+    let run = Run::start(&compose(), &[]).await?;
     for (minute, number, event) in SAMPLE {
         let number = number.to_owned();
         let record = match event {

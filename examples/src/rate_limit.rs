@@ -66,7 +66,7 @@ impl Processor<String, String, String, String> for Limiter {
 /// Runs the program over [`SAMPLE`], and tells who may pass.
 pub async fn run() -> Result<String> {
     let mut report = String::new();
-    let run = Run::start(&compose()).await?;
+    let run = Run::start(&compose(), &[]).await?;
     for (client, path, at) in SAMPLE {
         let request = Produced::to(&REQUESTS, &client.to_owned(), &path.to_owned())?;
         run.send([Ok(request.timestamp(START_MS + at))]).await?;

@@ -147,7 +147,7 @@ fn clean(item: Item) -> Result<Article, BoxError> {
 /// Runs the program over [`FEED`] and [`CLICKS`], and tells what it recommends.
 pub async fn run() -> Result<String> {
     let mut report = String::new();
-    let run = Run::start(&compose()).await?;
+    let run = Run::start(&compose(), &[BROKEN]).await?;
     run.send(feed().map(|item| Ok(Produced::to(&ITEMS, &item.url, &item)?)))
         .await?;
     run.processed().await?;

@@ -58,7 +58,7 @@ pub fn compose() -> App {
 /// Runs the program over [`SAMPLE`], and tells the visits that have ended.
 pub async fn run() -> Result<String> {
     let mut report = String::new();
-    let run = Run::start(&compose()).await?;
+    let run = Run::start(&compose(), &[]).await?;
     for (user, page, minute) in SAMPLE {
         writeln!(report, "minute {minute:>3}: {user} clicks on {page}")?;
         let click = Produced::to(&CLICKS, &user.to_owned(), &page.to_owned())?;

@@ -41,7 +41,7 @@ pub async fn run(file: Option<&Path>) -> Result<String> {
         Some(file) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
         None => SAMPLE.to_owned(),
     };
-    let run = Run::start(&compose()).await?;
+    let run = Run::start(&compose(), &[]).await?;
     let lines = text.lines();
     run.send(lines.map(|line| Ok(Produced::to(&LINES, &"text".to_owned(), &line.to_owned())?)))
         .await?;
