@@ -10,6 +10,9 @@ use tidemill::prelude::*;
 
 use crate::Cluster;
 
+/// How often to look whether something has happened.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A program that runs on a [`Cluster`], with state in a folder that goes when it ends.
 pub struct Run {
     cluster: Cluster,
@@ -39,6 +42,15 @@ impl Run {
         let missing = topics.iter().filter(|topic| !there.contains(topic));
         let missing: Vec<TopicSpec> = missing.map(|topic| TopicSpec::new(topic, 1)).collect();
         admin.create_topics(&missing).await?;
+        // A cluster may have made a topic before all of its brokers know.
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            looks.tick().await;
+            let known = admin.list_topics().await?;
+            if topics.iter().all(|topic| known.contains(topic)) {
+                break;
+            }
+        }
         let mut ends = BTreeMap::new();
         // One that was made just now is empty, and a cluster may still be telling its brokers of it.
         for topic in topics.into_iter().filter(|topic| there.contains(topic)) {
@@ -81,7 +93,7 @@ impl Run {
     /// Waits until the program has processed all that was sent, over its repartition topics too.
     pub async fn processed(&self) -> Result<()> {
         let internal = format!("{}-", self.app);
-        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
         loop {
             looks.tick().await;
             let topics = self.admin.list_topics().await?;
