@@ -1,5 +1,6 @@
 //! `cargo xtask lint`: formatting, clippy with warnings as errors, and the rules of the house.
 
+mod examples;
 mod house;
 
 use anyhow::Result;

@@ -86,6 +86,31 @@ impl App {
 
     /// The least advance of the wall clock between two emissions of what waited for its window to close, such as a
     /// left join's record without a partner. The default is zero: it is emitted with the first record that allows it.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, SECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const PAYMENTS: Topic<String, i64> = Topic::new("payments");
+    /// # const OPEN: Topic<String, i64> = Topic::new("open");
+    /// let app = App::new("docs");
+    /// app.emit_interval(SECOND);
+    /// let payments = app.stream(&PAYMENTS);
+    /// app.stream(&ORDERS)
+    ///     .left_join(payments, JoinWindow::within(10 * MILLISECOND), |_, due, paid| due - paid.unwrap_or(&0))
+    ///     .to(&OPEN);
+    ///
+    /// let mut test = TestDriver::new(&app);
+    /// test.pipe(&ORDERS, "a", 5, ms(1));
+    /// test.advance(SECOND);
+    /// test.pipe(&ORDERS, "b", 6, ms(100)); // a's window closes
+    /// test.pipe(&ORDERS, "c", 7, ms(200)); // b's does, less than a second later
+    /// assert_eq!(test.read(&OPEN).len(), 1);
+    /// test.advance(SECOND);
+    /// test.pipe(&ORDERS, "d", 8, ms(200));
+    /// assert_eq!(test.read(&OPEN).len(), 1);
+    /// ```
     pub fn emit_interval(&self, interval: Duration) {
         self.builder.lock().emit_interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
     }

@@ -25,6 +25,28 @@ pub struct JoinWindow {
 
 impl JoinWindow {
     /// Records of the right stream meet those of the left up to `span` before and after.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, String> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND);
+    /// app.stream(&LEFT).join(right, window, |_, left, right| format!("{left} {right}")).to(&MET);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&LEFT, "a", 100, ms(100));
+    /// test.pipe(&RIGHT, "a", 89, ms(89));
+    /// test.pipe(&RIGHT, "a", 95, ms(95));
+    /// test.pipe(&RIGHT, "a", 110, ms(110));
+    /// test.pipe(&RIGHT, "a", 111, ms(111));
+    /// let met: Vec<String> = test.read(&MET).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(met, ["100 95", "100 110"]);
+    /// ```
     pub fn within(span: Duration) -> Self {
         Self {
             before_ms: millis(span),
@@ -37,24 +59,108 @@ impl JoinWindow {
     }
 
     /// Right records may be this much earlier than left ones.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, String> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).before(MILLISECOND);
+    /// app.stream(&LEFT).join(right, window, |_, left, right| format!("{left} {right}")).to(&MET);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&LEFT, "a", 100, ms(100));
+    /// test.pipe(&RIGHT, "a", 95, ms(95));
+    /// test.pipe(&RIGHT, "a", 99, ms(99));
+    /// test.pipe(&RIGHT, "a", 110, ms(110));
+    /// let met: Vec<String> = test.read(&MET).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(met, ["100 99", "100 110"]);
+    /// ```
     pub fn before(self, span: Duration) -> Self {
         let before_ms = millis(span);
         Self { before_ms, ..self }
     }
 
     /// Right records may be this much later than left ones.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, String> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).after(MILLISECOND);
+    /// app.stream(&LEFT).join(right, window, |_, left, right| format!("{left} {right}")).to(&MET);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&LEFT, "a", 100, ms(100));
+    /// test.pipe(&RIGHT, "a", 95, ms(95));
+    /// test.pipe(&RIGHT, "a", 101, ms(101));
+    /// test.pipe(&RIGHT, "a", 110, ms(110));
+    /// let met: Vec<String> = test.read(&MET).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(met, ["100 95", "100 101"]);
+    /// ```
     pub fn after(self, span: Duration) -> Self {
         let after_ms = millis(span);
         Self { after_ms, ..self }
     }
 
     /// Right records must be at least this much later than left ones.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, String> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).later_by_at_least(5 * MILLISECOND);
+    /// app.stream(&LEFT).join(right, window, |_, left, right| format!("{left} {right}")).to(&MET);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&LEFT, "a", 100, ms(100));
+    /// test.pipe(&RIGHT, "a", 100, ms(100));
+    /// test.pipe(&RIGHT, "a", 104, ms(104));
+    /// test.pipe(&RIGHT, "a", 105, ms(105));
+    /// let met: Vec<String> = test.read(&MET).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(met, ["100 105"]);
+    /// ```
     pub fn later_by_at_least(self, span: Duration) -> Self {
         let before_ms = -millis(span);
         Self { before_ms, ..self }
     }
 
     /// Right records must be at least this much earlier than left ones.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, String> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).earlier_by_at_least(5 * MILLISECOND);
+    /// app.stream(&LEFT).join(right, window, |_, left, right| format!("{left} {right}")).to(&MET);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&LEFT, "a", 100, ms(100));
+    /// test.pipe(&RIGHT, "a", 95, ms(95));
+    /// test.pipe(&RIGHT, "a", 96, ms(96));
+    /// test.pipe(&RIGHT, "a", 100, ms(100));
+    /// let met: Vec<String> = test.read(&MET).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(met, ["100 95"]);
+    /// ```
     pub fn earlier_by_at_least(self, span: Duration) -> Self {
         let after_ms = -millis(span);
         Self { after_ms, ..self }
@@ -62,6 +168,26 @@ impl JoinWindow {
 
     /// How long after a window's end, in stream time, records that come late still meet others; before that no record
     /// is taken to be without a partner. The default is not at all.
+    ///
+    /// ```
+    /// # use tidemill_data::{MILLISECOND, Topic};
+    /// # use tidemill_streams::{App, JoinWindow};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const LEFT: Topic<String, i64> = Topic::new("left");
+    /// # const RIGHT: Topic<String, i64> = Topic::new("right");
+    /// # const MET: Topic<String, String> = Topic::new("met");
+    /// # let app = App::new("docs");
+    /// # let right = app.stream(&RIGHT);
+    /// let window = JoinWindow::within(10 * MILLISECOND).grace(100 * MILLISECOND);
+    /// app.stream(&LEFT).join(right, window, |_, left, right| format!("{left} {right}")).to(&MET);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&LEFT, "a", 50, ms(50));
+    /// test.pipe(&LEFT, "b", 150, ms(150));
+    /// test.pipe(&RIGHT, "a", 55, ms(55)); // late, but within the grace
+    /// let met: Vec<String> = test.read(&MET).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(met, ["50 55"]);
+    /// ```
     pub fn grace(self, span: Duration) -> Self {
         let grace_ms = millis(span);
         Self { grace_ms, ..self }

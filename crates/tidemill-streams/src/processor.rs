@@ -44,18 +44,107 @@ pub use windows::Windows;
 /// [`KStream::process_with`](crate::KStream::process_with).
 pub trait Processor<K, V, L, W>: Send + 'static {
     /// Called once, when the task starts: the place to make schedules. State is not restored yet.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, Processor, Record, ScheduleId, Timers};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn start(&mut self, timers: &mut Timers<'_>) {
+    ///     timers.every(MINUTE, Clock::WallClock);
+    /// }
+    ///
+    /// # fn process(&mut self, _: Record<String, i64>, _: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    /// #     Ok(())
+    /// # }
+    /// fn punctuate(&mut self, _: ScheduleId, now: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new("minutes".to_owned(), now.millis() / 60_000, now));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.advance(MINUTE);
+    /// test.advance(MINUTE);
+    /// assert_eq!(test.read(&OUT).len(), 2);
+    /// ```
     fn start(&mut self, _timers: &mut Timers<'_>) {}
 
     /// Called with each record.
     ///
     /// # Errors
     /// As user code says; the policy decides what follows.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, Forward, Processor, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     for half in [record.value / 2, record.value - record.value / 2] {
+    ///         to.forward(record.clone().with_value(half));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 5, ms(1));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [2, 3]);
+    /// ```
     fn process(&mut self, record: Record<K, V>, to: &mut Forward<'_, L, W>) -> Result<(), BoxError>;
 
     /// Called when a schedule is due: by stream time after a record, by the wall clock at any time.
     ///
     /// # Errors
     /// As user code says; the policy decides what follows.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, Processor, Record, ScheduleId, Timers};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own(i64);
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// # fn start(&mut self, timers: &mut Timers<'_>) {
+    /// #     timers.every(MINUTE, Clock::WallClock);
+    /// # }
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0 += record.value;
+    ///     Ok(())
+    /// }
+    /// fn punctuate(&mut self, _: ScheduleId, now: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new("sum".to_owned(), std::mem::take(&mut self.0), now));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process(|| Own(0)).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "b", 2, ms(2));
+    /// test.advance(MINUTE);
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [3]);
+    /// ```
     fn punctuate(
         &mut self,
         _schedule: ScheduleId,
@@ -69,6 +158,38 @@ pub trait Processor<K, V, L, W>: Send + 'static {
     ///
     /// # Errors
     /// As user code says; the policy decides what follows.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, StoreName, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, KeyTimers, Processor, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, ()> = StoreName::new("store");
+    /// # struct Own(KeyTimers<String>);
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.set(to, &record.key, record.timestamp.saturating_add(MINUTE))?;
+    ///     Ok(())
+    /// }
+    /// fn timer(&mut self, key: String, due: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new(key, 0, due));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_timers(&STORE, Clock::StreamTime);
+    /// # app.stream(&IN).process_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(0));
+    /// test.pipe(&IN, "b", 2, ms(60000));
+    /// let gone = test.read(&OUT);
+    /// assert_eq!((gone[0].key.as_str(), gone[0].timestamp), ("a", ms(60_000)));
+    /// ```
     fn timer(&mut self, _key: K, _due: Timestamp, _to: &mut Forward<'_, L, W>) -> Result<(), BoxError> {
         Ok(())
     }

@@ -35,6 +35,13 @@ impl<K, V> Record<K, V> {
     }
 
     /// The same record with another value.
+    ///
+    /// ```
+    /// # use tidemill_streams::Record;
+    /// # use tidemill_data::Timestamp;
+    /// let record = Record::new("ada", 3, Timestamp::from_millis(1_000)).with_value("three");
+    /// assert_eq!((record.key, record.value, record.timestamp.millis()), ("ada", "three", 1_000));
+    /// ```
     pub fn with_value<W>(self, value: W) -> Record<K, W> {
         Record {
             key: self.key,
@@ -45,6 +52,13 @@ impl<K, V> Record<K, V> {
     }
 
     /// The same record with another key.
+    ///
+    /// ```
+    /// # use tidemill_streams::Record;
+    /// # use tidemill_data::Timestamp;
+    /// let record = Record::new("ada", 3, Timestamp::from_millis(1_000)).with_key(7);
+    /// assert_eq!((record.key, record.value, record.timestamp.millis()), (7, 3, 1_000));
+    /// ```
     pub fn with_key<L>(self, key: L) -> Record<L, V> {
         Record {
             key,

@@ -33,6 +33,31 @@ impl Retry {
     }
 
     /// With these pauses: the first, and the longest that doubling it leads to.
+    ///
+    /// ```
+    /// # use std::sync::atomic::{AtomicU32, Ordering};
+    /// # use tidemill_data::{MILLISECOND, SECOND, Topic};
+    /// # use tidemill_streams::{App, InFlight, Retry};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// # let calls = AtomicU32::new(0);
+    /// let retry = Retry::attempts(3).pauses(10 * MILLISECOND, SECOND);
+    /// app.stream(&IN)
+    ///     .try_map_async(InFlight::ordered(1).retry(retry), move |_, value| {
+    ///         let call = calls.fetch_add(1, Ordering::Relaxed);
+    ///         std::future::ready(if call < 2 { Err("not yet".into()) } else { Ok(value) })
+    ///     })
+    ///     .to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.advance(10 * MILLISECOND);
+    /// assert!(test.read(&OUT).is_empty());
+    /// test.advance(20 * MILLISECOND); // twice the pause before
+    /// assert_eq!(test.read(&OUT).len(), 1);
+    /// ```
     #[must_use]
     pub const fn pauses(self, first: Duration, longest: Duration) -> Self {
         Self {

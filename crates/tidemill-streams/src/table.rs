@@ -95,6 +95,22 @@ pub(crate) trait Getter<K, V>: Send + Sync {
 
 impl<K: 'static, V: 'static> KTable<K, V> {
     /// What happens to records that fail in the operator that made this table, instead of the app's policy.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::{App, Policy};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const TEXTS: Topic<String, String> = Topic::new("texts");
+    /// const NUMBERS: StoreName<String, i64> = StoreName::new("numbers");
+    /// # let app = App::new("docs");
+    /// let texts = app.table(&TEXTS);
+    /// let _ = texts.try_map_values_as(&NUMBERS, |_, text| Ok(text.parse::<i64>()?)).on_error(Policy::Skip);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&TEXTS, "a", "no number", ms(1));
+    /// test.pipe(&TEXTS, "b", "7", ms(2));
+    /// assert_eq!(test.rows(&NUMBERS).len(), 1);
+    /// ```
     #[must_use]
     pub fn on_error(self, policy: Policy) -> Self {
         self.builder.lock().node(self.node).policy = Some(policy);

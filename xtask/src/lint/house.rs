@@ -4,11 +4,14 @@
 //! - Pure crates know no clock, no threads, no sockets, no files and no executor.
 //! - Every Rust file says in its first line what it is, and none is longer than [`LINES_MAX`].
 //! - Tests do not sleep, and none is switched off.
+//! - Every public method that programs use has an example: see [`examples`].
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+use super::examples;
 
 /// Longer files hold more than one concept. Generated ones are exempt.
 const LINES_MAX: usize = 1000;
@@ -59,6 +62,10 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         check_file(&name, &text, &mut complaints);
+        let is_in = |package: &&str| name.starts_with(&format!("crates/{package}/src/"));
+        if examples::CRATES.iter().any(is_in) && !name.ends_with("tests.rs") {
+            examples::check(&name, &text, &mut complaints)?;
+        }
     }
     if complaints.is_empty() {
         return Ok(());

@@ -103,6 +103,23 @@ impl<T> Default for Distinct<T> {
 
 impl<T> Distinct<T> {
     /// How many there are.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::{App, Distinct};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, Distinct<i64>> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// app.stream(&AMOUNTS).group_by_key().distinct(&STORE, |_, amount| amount);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// for amount in [5, 3, 5] {
+    ///     test.pipe(&AMOUNTS, "a", amount, ms(1));
+    /// }
+    /// let row = test.row(&STORE, "a").expect("the key came").value;
+    /// assert_eq!(row.len(), 2);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()

@@ -76,6 +76,22 @@ pub struct ForeignKeyed<K, V, L> {
 
 impl<K: Data + Clone, V: Data + Clone, L: Data + Clone> ForeignKeyed<K, V, L> {
     /// Names the operators, topics and store of the join, which else have names from their place in the program.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const CITIES: Topic<String, String> = Topic::new("cities");
+    /// # const LANDS: Topic<String, String> = Topic::new("lands");
+    /// # let app = App::new("docs");
+    /// let lands = app.table(&LANDS);
+    /// let _ = app
+    ///     .table(&CITIES)
+    ///     .by_foreign_key(|_, land: &String| land.clone())
+    ///     .named("places")
+    ///     .join(&lands, |city, _, land| format!("{city} in {land}"));
+    /// assert!(app.describe()?.contains("places"));
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = Some(name.into());
         Self { name, ..self }

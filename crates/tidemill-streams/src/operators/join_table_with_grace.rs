@@ -51,6 +51,26 @@ pub struct Grace {
 
 impl Grace {
     /// Waits for this long.
+    ///
+    /// ```
+    /// # use tidemill_data::{HOUR, MILLISECOND, StoreName, Topic};
+    /// # use tidemill_streams::{App, Grace};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// # const HISTORY: StoreName<String, i64> = StoreName::new("history");
+    /// # const SUMS: Topic<String, i64> = Topic::new("sums");
+    /// # let app = App::new("docs");
+    /// let prices = app.table_versioned(&PRICES, &HISTORY, HOUR);
+    /// let grace = Grace::of(10 * MILLISECOND);
+    /// app.stream(&ORDERS).join_table_with_grace(&prices, grace, |_, pieces, price| pieces * price).to(&SUMS);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&ORDERS, "a", 2, ms(100));
+    /// test.pipe(&PRICES, "a", 7, ms(95)); // after the order, but in time
+    /// test.pipe(&ORDERS, "a", 1, ms(111));
+    /// assert_eq!(test.read(&SUMS)[0].value, 14);
+    /// ```
     pub fn of(span: Duration) -> Self {
         let grace_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         Self { grace_ms, name: None }
@@ -58,6 +78,20 @@ impl Grace {
 
     /// Names the join and its store, which else have names from their place in the program: adding an operator before
     /// it would then lose the records that wait.
+    ///
+    /// ```
+    /// # use tidemill_data::{HOUR, MINUTE, StoreName, Topic};
+    /// # use tidemill_streams::{App, Grace};
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// # const HISTORY: StoreName<String, i64> = StoreName::new("history");
+    /// # let app = App::new("docs");
+    /// let prices = app.table_versioned(&PRICES, &HISTORY, HOUR);
+    /// let grace = Grace::of(MINUTE).named("priced");
+    /// app.stream(&ORDERS).join_table_with_grace(&prices, grace, |_, pieces, price| pieces * price).to(&ORDERS);
+    /// assert!(app.describe()?.contains("Processor: priced"));
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = Some(name.into());
         Self { name, ..self }

@@ -38,18 +38,90 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl InFlight {
     /// At most `most` calls; results go on in the order of the records.
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::{App, InFlight};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .map_async(InFlight::ordered(8), |_, value| async move {
+    ///         if value == 1 {
+    ///             std::future::pending::<()>().await; // an answer that does not come
+    ///         }
+    ///         value
+    ///     })
+    ///     .to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "b", 3, ms(3));
+    /// let done: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(done, [0_i64; 0]);
+    /// ```
     #[must_use]
     pub const fn ordered(most: usize) -> Self {
         Self::new(Order::Ordered, most)
     }
 
     /// At most `most` calls, of one key one after the other; results of one key go on in the order of its records.
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::{App, InFlight};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .map_async(InFlight::per_key(8), |_, value| async move {
+    ///         if value == 1 {
+    ///             std::future::pending::<()>().await; // an answer that does not come
+    ///         }
+    ///         value
+    ///     })
+    ///     .to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "b", 3, ms(3));
+    /// let done: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(done, [3]);
+    /// ```
     #[must_use]
     pub const fn per_key(most: usize) -> Self {
         Self::new(Order::PerKey, most)
     }
 
     /// At most `most` calls; results go on as they come.
+    ///
+    /// ```
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_streams::{App, InFlight};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .map_async(InFlight::unordered(8), |_, value| async move {
+    ///         if value == 1 {
+    ///             std::future::pending::<()>().await; // an answer that does not come
+    ///         }
+    ///         value
+    ///     })
+    ///     .to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "b", 3, ms(3));
+    /// let done: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(done, [2, 3]);
+    /// ```
     #[must_use]
     pub const fn unordered(most: usize) -> Self {
         Self::new(Order::Unordered, most)
@@ -65,12 +137,52 @@ impl InFlight {
     }
 
     /// With this time for each attempt instead of 30 s. A call that takes longer is given up and has failed.
+    ///
+    /// ```
+    /// # use tidemill_data::{SECOND, Topic};
+    /// # use tidemill_streams::{App, InFlight, Policy};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN)
+    ///     .map_async(InFlight::ordered(8).timeout(SECOND), |_, _| std::future::pending::<i64>())
+    ///     .on_error(Policy::Skip)
+    ///     .to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.advance(2 * SECOND);
+    /// assert_eq!(test.take_failures().len(), 1);
+    /// ```
     #[must_use]
     pub const fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
     /// With further attempts for calls that fail or take too long. Without, the first failure is final.
+    ///
+    /// ```
+    /// # use std::sync::atomic::{AtomicU32, Ordering};
+    /// # use tidemill_data::{SECOND, Topic};
+    /// # use tidemill_streams::{App, InFlight, Retry};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// # let calls = AtomicU32::new(0);
+    /// app.stream(&IN)
+    ///     .try_map_async(InFlight::ordered(8).retry(Retry::attempts(2)), move |_, value| {
+    ///         let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+    ///         std::future::ready(if first { Err("busy".into()) } else { Ok(value) })
+    ///     })
+    ///     .to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.advance(SECOND);
+    /// assert_eq!(test.read(&OUT).len(), 1);
+    /// ```
     #[must_use]
     pub const fn retry(self, retry: Retry) -> Self {
         Self { retry, ..self }

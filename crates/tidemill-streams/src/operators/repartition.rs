@@ -35,12 +35,36 @@ impl<K: Data, V: Data> KStream<K, V> {
     }
 
     /// As [`repartition`](Self::repartition), with a number of partitions that differs from that of the topics read.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).repartition_into("by-user", 12).to(&OUT);
+    /// let topic = app.topology()?.subtopologies()[0].repartition_sinks[0].clone();
+    /// assert_eq!((topic.name.as_str(), topic.partitions), ("docs-by-user-repartition", Some(12)));
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn repartition_into(self, name: &str, partitions: u32) -> Self {
         self.repartition_as(Some(name), Some(partitions))
     }
 
     /// As [`repartition`](Self::repartition), with a name made from the place in the program, which changes when
     /// operators are added before it.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.stream(&IN).repartition_unnamed().to(&OUT);
+    /// let topic = app.topology()?.subtopologies()[0].repartition_sinks[0].clone();
+    /// assert_eq!(topic.name, "docs-KSTREAM-REPARTITION-0000000001-repartition");
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn repartition_unnamed(self) -> Self {
         self.repartition_as(None, None)
     }

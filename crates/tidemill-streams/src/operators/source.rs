@@ -34,6 +34,22 @@ impl App {
     ///
     /// # Panics
     /// Without topics.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// const WEB: Topic<String, String> = Topic::new("web");
+    /// const PHONE: Topic<String, String> = Topic::new("phone");
+    /// # let app = App::new("docs");
+    /// app.stream_of(&[&WEB, &PHONE]).to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&WEB, "ada", "click", ms(1));
+    /// test.pipe(&PHONE, "bob", "tap", ms(2));
+    /// assert_eq!(test.read(&OUT).len(), 2);
+    /// ```
     pub fn stream_of<K: 'static, V: 'static>(&self, topics: &[&Topic<K, V>]) -> KStream<K, V> {
         let first = topics.first().expect("a stream has at least one topic");
         let outlet = Outlet::new();
@@ -92,6 +108,17 @@ impl App {
 
     /// Says which topics there are, for [`stream_matching`](Self::stream_matching). The runtime does it when a program
     /// starts, and from time to time after that. Said again, it holds for the topology that is built next.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const ALL: Topic<String, String> = Topic::new("all");
+    /// # let app = App::new("docs");
+    /// app.stream_matching::<String, String>(|topic| topic.ends_with("-orders")).to(&ALL);
+    /// app.resolve(&["eu-orders", "us-orders", "payments", "docs-own-orders"]);
+    /// assert_eq!(app.topology()?.subtopologies()[0].source_topics, ["eu-orders", "us-orders"]);
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
     pub fn resolve(&self, topics: &[impl AsRef<str>]) {
         let mut graph = self.builder.lock();
         let own = format!("{}-", graph.app);
@@ -108,6 +135,16 @@ impl App {
     }
 
     /// Whether the program has to be told which topics there are.
+    ///
+    /// ```
+    /// # use tidemill_streams::App;
+    /// # use tidemill_data::Topic;
+    /// # const ALL: Topic<String, String> = Topic::new("all");
+    /// # let app = App::new("docs");
+    /// assert!(!app.needs_resolving());
+    /// app.stream_matching::<String, String>(|topic| topic.ends_with("-orders")).to(&ALL);
+    /// assert!(app.needs_resolving());
+    /// ```
     #[must_use]
     pub fn needs_resolving(&self) -> bool {
         !self.builder.lock().patterns.is_empty()

@@ -283,6 +283,26 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
 
 impl<K: 'static, V: Data> KGroupedTable<K, Option<V>> {
     /// As [`reduce`](Self::reduce), for values that may be null: `None` deletes the row.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const ACCOUNTS: Topic<String, i64> = Topic::new("accounts");
+    /// const PER_BANK: StoreName<String, i64> = StoreName::new("per-bank");
+    /// # let app = App::new("docs");
+    /// app.table(&ACCOUNTS)
+    ///     .group_by(|_, balance| ("bank".to_owned(), (balance != 0).then_some(balance)))
+    ///     .reduce_option(&PER_BANK, |sum, new| Some(sum + new), |sum, old| Some(sum - old).filter(|sum| *sum != 0));
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&ACCOUNTS, "a", 5, ms(1));
+    /// test.pipe(&ACCOUNTS, "b", 7, ms(2));
+    /// assert_eq!(test.row(&PER_BANK, "bank").map(|row| row.value), Some(12));
+    /// test.pipe(&ACCOUNTS, "a", 0, ms(3));
+    /// test.pipe(&ACCOUNTS, "b", 0, ms(4));
+    /// assert_eq!(test.row(&PER_BANK, "bank"), None); // the last account gone, the row is gone
+    /// ```
     pub fn reduce_option(
         self,
         store: impl Into<Materialized<K, V>>,

@@ -102,12 +102,46 @@ impl<T> Default for Top<T> {
 
 impl<T> Top<T> {
     /// The greatest few, the greatest first.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::{App, Top};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, Top<i64>> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// app.stream(&AMOUNTS).group_by_key().top_n(&STORE, 2, |_, amount| amount);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// for amount in [5, 3, 5] {
+    ///     test.pipe(&AMOUNTS, "a", amount, ms(1));
+    /// }
+    /// let row = test.row(&STORE, "a").expect("the key came").value;
+    /// assert_eq!(row.items(), [5, 5]);
+    /// ```
     #[must_use]
     pub fn items(&self) -> &[T] {
         &self.0
     }
 
     /// The greatest few, the greatest first.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::{App, Top};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const AMOUNTS: Topic<String, i64> = Topic::new("amounts");
+    /// const STORE: StoreName<String, Top<i64>> = StoreName::new("store");
+    /// # let app = App::new("docs");
+    /// app.stream(&AMOUNTS).group_by_key().top_n(&STORE, 2, |_, amount| amount);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// for amount in [5, 3, 5] {
+    ///     test.pipe(&AMOUNTS, "a", amount, ms(1));
+    /// }
+    /// let row = test.row(&STORE, "a").expect("the key came").value;
+    /// assert_eq!(row.into_items(), [5, 5]);
+    /// ```
     #[must_use]
     pub fn into_items(self) -> Vec<T> {
         self.0

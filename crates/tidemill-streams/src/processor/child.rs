@@ -20,6 +20,12 @@ pub struct Child<K, V> {
 
 impl<K, V> Child<K, V> {
     /// An output of this name.
+    ///
+    /// ```
+    /// # use tidemill_streams::Child;
+    /// const LATE: Child<String, i64> = Child::new("late");
+    /// assert_eq!(format!("{LATE:?}"), r#"Child("late")"#);
+    /// ```
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self {

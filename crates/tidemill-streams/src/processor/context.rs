@@ -50,6 +50,34 @@ impl<'a> Timers<'a> {
 
     /// Calls the processor's `punctuate` every `interval`. By stream time it is first due with the first record, and
     /// then at multiples of the interval; by the wall clock after one interval. Late, it is called once.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, Processor, Record, ScheduleId, Timers};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn start(&mut self, timers: &mut Timers<'_>) {
+    ///     timers.every(MINUTE, Clock::WallClock);
+    /// }
+    ///
+    /// # fn process(&mut self, _: Record<String, i64>, _: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    /// #     Ok(())
+    /// # }
+    /// fn punctuate(&mut self, _: ScheduleId, now: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new("minutes".to_owned(), now.millis() / 60_000, now));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.advance(MINUTE);
+    /// test.advance(MINUTE);
+    /// assert_eq!(test.read(&OUT).len(), 2);
+    /// ```
     pub fn every(&mut self, interval: Duration, clock: Clock) -> ScheduleId {
         let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         let now = self.ctx.wall_time;
@@ -59,18 +87,100 @@ impl<'a> Timers<'a> {
 
 impl ProcessorContext<'_> {
     /// The largest timestamp of all records the task has taken up.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let late = to.stream_time().millis() - record.timestamp.millis();
+    ///     to.forward(record.with_value(late));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// test.pipe(&IN, "a", 2, ms(4));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [0, 6]);
+    /// ```
     #[must_use]
     pub fn stream_time(&self) -> Timestamp {
         self.ctx.stream_time()
     }
 
     /// The wall clock, as the task was last told.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, SECOND, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let now = to.wall_clock().millis();
+    ///     to.forward(record.with_value(now));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.advance(SECOND);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [test.now().millis()]);
+    /// ```
     #[must_use]
     pub fn wall_clock(&self) -> Timestamp {
         self.ctx.wall_time
     }
 
     /// Where the record being processed came from; nowhere in a punctuation.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, String> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, String>,
+    /// ) -> Result<(), BoxError> {
+    ///     let from = to.metadata().ok_or("this is no punctuation")?;
+    ///     let text = format!("{}-{} at {}", from.topic, from.partition, from.offset);
+    ///     to.forward(record.with_value(text));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// test.pipe(&IN, "a", 2, ms(20));
+    /// let out: Vec<String> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, ["in-0 at 0", "in-0 at 1"]);
+    /// ```
     #[must_use]
     pub fn metadata(&self) -> Option<RecordMetadata> {
         let current = self.ctx.current.as_ref()?;
@@ -82,23 +192,134 @@ impl ProcessorContext<'_> {
     }
 
     /// The app's name.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, String> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, String>,
+    /// ) -> Result<(), BoxError> {
+    ///     let text = format!("{} read by {}", record.value, to.app());
+    ///     to.forward(record.with_value(text));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// let out: Vec<String> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, ["1 read by docs"]);
+    /// ```
     #[must_use]
     pub fn app(&self) -> &str {
         self.ctx.topology.app()
     }
 
     /// The partition whose records the task processes.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let partition = i64::from(to.partition());
+    ///     to.forward(record.with_value(partition));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [0]);
+    /// ```
     #[must_use]
     pub fn partition(&self) -> i32 {
         self.ctx.partition
     }
 
     /// Ends a schedule.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, Processor, Record, ScheduleId, Timers};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn start(&mut self, timers: &mut Timers<'_>) {
+    ///     timers.every(MINUTE, Clock::WallClock);
+    /// }
+    ///
+    /// # fn process(&mut self, _: Record<String, i64>, _: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    /// #     Ok(())
+    /// # }
+    /// fn punctuate(&mut self, schedule: ScheduleId, now: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new("once".to_owned(), 1, now));
+    ///     to.cancel(schedule);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.advance(MINUTE);
+    /// test.advance(MINUTE);
+    /// assert_eq!(test.read(&OUT).len(), 1);
+    /// ```
     pub fn cancel(&mut self, schedule: ScheduleId) {
         self.ctx.schedules.cancel(schedule);
     }
 
     /// More schedules for this processor.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, Processor, Record, ScheduleId};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     to.timers().every(MINUTE, Clock::WallClock); // a minute from now
+    ///     to.forward(record);
+    ///     Ok(())
+    /// }
+    /// fn punctuate(&mut self, _: ScheduleId, now: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new("minutes".to_owned(), now.millis() / 60_000, now));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.advance(MINUTE);
+    /// assert_eq!(test.read(&OUT).len(), 2);
+    /// ```
     pub fn timers(&mut self) -> Timers<'_> {
         Timers::new(self.ctx, self.node)
     }

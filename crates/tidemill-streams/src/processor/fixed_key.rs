@@ -30,11 +30,63 @@ impl<K, V> FixedKeyRecord<K, V> {
     }
 
     /// The key.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let length = i64::try_from(record.key().len())?;
+    ///     to.forward(record.with_value(length));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "ada", 1, ms(1));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [3]);
+    /// ```
     pub fn key(&self) -> &K {
         &self.key
     }
 
     /// The same record with another value.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, String> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, String>,
+    /// ) -> Result<(), BoxError> {
+    ///     let text = format!("{} of {}", record.value, record.key());
+    ///     to.forward(record.with_value(text));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "ada", 1, ms(1));
+    /// let out: Vec<String> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, ["1 of ada"]);
+    /// ```
     pub fn with_value<W>(self, value: W) -> FixedKeyRecord<K, W> {
         FixedKeyRecord {
             key: self.key,
@@ -49,12 +101,78 @@ impl<K, V> FixedKeyRecord<K, V> {
 /// [`KStream::process_values`](crate::KStream::process_values).
 pub trait FixedKeyProcessor<K, V, W>: Send + 'static {
     /// As [`Processor::start`].
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, FixedKeyProcessor, FixedKeyRecord, ForwardValues, ScheduleId, Timers};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own(Vec<FixedKeyRecord<String, i64>>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn start(&mut self, timers: &mut Timers<'_>) {
+    ///     timers.every(MINUTE, Clock::WallClock);
+    /// }
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.push(record);
+    ///     Ok(())
+    /// }
+    /// fn punctuate(
+    ///     &mut self,
+    ///     _: ScheduleId,
+    ///     _: Timestamp,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.drain(..).for_each(|record| to.forward(record));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own(Vec::new())).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// assert!(test.read(&OUT).is_empty());
+    /// test.advance(MINUTE);
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1]);
+    /// ```
     fn start(&mut self, _timers: &mut Timers<'_>) {}
 
     /// Called with each record.
     ///
     /// # Errors
     /// As user code says; the policy decides what follows.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let doubled = record.value * 2;
+    ///     to.forward(record.with_value(doubled));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [2, 4]);
+    /// ```
     fn process(
         &mut self,
         record: FixedKeyRecord<K, V>,
@@ -65,6 +183,45 @@ pub trait FixedKeyProcessor<K, V, W>: Send + 'static {
     ///
     /// # Errors
     /// As user code says; the policy decides what follows.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, MINUTE, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, FixedKeyProcessor, FixedKeyRecord, ForwardValues, ScheduleId, Timers};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own(Vec<FixedKeyRecord<String, i64>>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// # fn start(&mut self, timers: &mut Timers<'_>) {
+    /// #     timers.every(MINUTE, Clock::WallClock);
+    /// # }
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.push(record);
+    ///     Ok(())
+    /// }
+    /// fn punctuate(
+    ///     &mut self,
+    ///     _: ScheduleId,
+    ///     _: Timestamp,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.drain(..).for_each(|record| to.forward(record));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own(Vec::new())).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// assert!(test.read(&OUT).is_empty());
+    /// test.advance(MINUTE);
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1]);
+    /// ```
     fn punctuate(
         &mut self,
         _schedule: ScheduleId,
@@ -80,6 +237,35 @@ pub struct ForwardValues<'a, K, W>(Forward<'a, K, W>);
 
 impl<K: 'static, W: 'static> ForwardValues<'_, K, W> {
     /// Hands on a record: it has gone through everything behind this operator when this returns.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     if record.value > 0 {
+    ///         to.forward(record.clone());
+    ///         to.forward(record);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process_values(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 0, ms(1));
+    /// test.pipe(&IN, "a", 7, ms(2));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [7, 7]);
+    /// ```
     pub fn forward(&mut self, record: FixedKeyRecord<K, W>) {
         let FixedKeyRecord {
             key,

@@ -33,6 +33,31 @@ impl<L, W> DerefMut for Forward<'_, L, W> {
 
 impl<L: 'static, W: 'static> Forward<'_, L, W> {
     /// Hands on a record: it has gone through everything behind this operator when this returns.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, Forward, Processor, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # struct Own;
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let record = record.with_key("everyone".to_owned());
+    ///     to.forward(record);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # app.stream(&IN).process(|| Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 7, ms(2));
+    /// assert_eq!(test.read(&OUT)[0].key, "everyone");
+    /// ```
     pub fn forward(&mut self, record: Record<L, W>) {
         self.send(self.out, record);
     }
@@ -42,6 +67,38 @@ impl<L: 'static, W: 'static> Forward<'_, L, W> {
     ///
     /// # Errors
     /// When the program reads no such child, or one of other types.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, Child, Forward, Processor, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const LOSSES: Topic<String, String> = Topic::new("losses");
+    /// const LOSS: Child<String, String> = Child::new("loss");
+    ///
+    /// # struct Own;
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(&mut self, record: Record<String, i64>, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     if record.value < 0 {
+    ///         let text = format!("lost {}", -record.value);
+    ///         return to.forward_to(&LOSS, record.with_value(text));
+    ///     }
+    ///     to.forward(record);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// let gains = app.stream(&IN).process(|| Own);
+    /// gains.child(&LOSS).to(&LOSSES);
+    /// gains.to(&OUT);
+    ///
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", -2, ms(2));
+    /// assert_eq!(test.read(&OUT).len(), 1);
+    /// assert_eq!(test.read(&LOSSES)[0].value, "lost 2");
+    /// ```
     pub fn forward_to<M: 'static, X: 'static>(
         &mut self,
         child: &Child<M, X>,

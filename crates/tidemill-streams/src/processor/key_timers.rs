@@ -107,6 +107,40 @@ impl<K: 'static> KeyTimers<K> {
     ///
     /// # Errors
     /// When the processor is not connected to the timers, the key cannot be encoded, or the store not be read.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, SECOND, StoreName, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, KeyTimers, Processor, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, ()> = StoreName::new("store");
+    /// # struct Own(KeyTimers<String>);
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.set(to, &record.key, record.timestamp.saturating_add(10 * SECOND))?; // ten seconds without it
+    ///     Ok(())
+    /// }
+    /// fn timer(&mut self, key: String, due: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new(key, due.millis(), due));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_timers(&STORE, Clock::StreamTime);
+    /// # app.stream(&IN).process_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(0));
+    /// test.pipe(&IN, "a", 2, ms(5000));
+    /// test.pipe(&IN, "b", 3, ms(14999));
+    /// test.pipe(&IN, "b", 4, ms(15000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [15_000]);
+    /// ```
     pub fn set(&self, at: &mut ProcessorContext<'_>, key: &K, due: Timestamp) -> Result<(), BoxError> {
         let key = self.wheel.key_bytes(key)?;
         self.wheel.remove(at, &key)?;
@@ -130,6 +164,43 @@ impl<K: 'static> KeyTimers<K> {
     ///
     /// # Errors
     /// As [`set`](Self::set).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, SECOND, StoreName, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, KeyTimers, Processor, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, ()> = StoreName::new("store");
+    /// # struct Own(KeyTimers<String>);
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     match record.value {
+    ///         0 => self.0.cancel(to, &record.key)?,
+    ///         _ => self.0.set(to, &record.key, record.timestamp.saturating_add(10 * SECOND))?,
+    ///     }
+    ///     Ok(())
+    /// }
+    /// fn timer(&mut self, key: String, due: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new(key, due.millis(), due));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_timers(&STORE, Clock::StreamTime);
+    /// # app.stream(&IN).process_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(0));
+    /// test.pipe(&IN, "b", 2, ms(1000));
+    /// test.pipe(&IN, "a", 0, ms(2000));
+    /// test.pipe(&IN, "c", 3, ms(20000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [11_000]);
+    /// ```
     pub fn cancel(&self, at: &mut ProcessorContext<'_>, key: &K) -> Result<(), BoxError> {
         let key = self.wheel.key_bytes(key)?;
         self.wheel.remove(at, &key).map(|_| ())
@@ -139,6 +210,41 @@ impl<K: 'static> KeyTimers<K> {
     ///
     /// # Errors
     /// As [`set`](Self::set).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, SECOND, StoreName, Timestamp, Topic};
+    /// # use tidemill_streams::{App, Clock, Forward, KeyTimers, Processor, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, ()> = StoreName::new("store");
+    /// # struct Own(KeyTimers<String>);
+    /// # impl Processor<String, i64, String, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: Record<String, i64>,
+    ///     to: &mut Forward<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     if self.0.due(to, &record.key)?.is_none() {
+    ///         self.0.set(to, &record.key, record.timestamp.saturating_add(10 * SECOND))?; // ten seconds from the first
+    ///     }
+    ///     Ok(())
+    /// }
+    /// fn timer(&mut self, key: String, due: Timestamp, to: &mut Forward<'_, String, i64>) -> Result<(), BoxError> {
+    ///     to.forward(Record::new(key, due.millis(), due));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_timers(&STORE, Clock::StreamTime);
+    /// # app.stream(&IN).process_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(0));
+    /// test.pipe(&IN, "a", 2, ms(5000));
+    /// test.pipe(&IN, "b", 3, ms(10000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [10_000]);
+    /// ```
     pub fn due(&self, at: &mut ProcessorContext<'_>, key: &K) -> Result<Option<Timestamp>, BoxError> {
         let key = self.wheel.key_bytes(key)?;
         self.wheel.due(at, &key)

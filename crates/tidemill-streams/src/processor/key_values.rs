@@ -102,6 +102,36 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// When the processor is not connected to the store, the key cannot be encoded, or the store not be read.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let before = self.0.get(to, record.key())?.unwrap_or(0);
+    ///     self.0.put(to, record.key(), &record.value)?;
+    ///     to.forward(record.with_value(before));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [0, 1]);
+    /// ```
     pub fn get(&self, at: &mut ProcessorContext<'_>, key: &K) -> Result<Option<V>, BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
         let found = match &self.expiry {
@@ -120,6 +150,36 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get), and when the value cannot be encoded.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let total = self.0.get(to, record.key())?.unwrap_or(0) + record.value;
+    ///     self.0.put(to, record.key(), &total)?;
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3]);
+    /// ```
     pub fn put(&self, at: &mut ProcessorContext<'_>, key: &K, value: &V) -> Result<(), BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
         let value = self.bound.value(value)?;
@@ -141,6 +201,37 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// As [`put`](Self::put).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     if self.0.put_if_absent(to, record.key(), &record.value)?.is_none() {
+    ///         to.forward(record); // the first of its key
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "b", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3]);
+    /// ```
     pub fn put_if_absent(
         &self,
         at: &mut ProcessorContext<'_>,
@@ -158,6 +249,40 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     if record.value == 0 {
+    ///         self.0.delete(to, record.key())?; // as if the key had not come
+    ///     } else if self.0.put_if_absent(to, record.key(), &record.value)?.is_none() {
+    ///         to.forward(record);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "a", 0, ms(3));
+    /// test.pipe(&IN, "a", 4, ms(4));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 4]);
+    /// ```
     pub fn delete(&self, at: &mut ProcessorContext<'_>, key: &K) -> Result<(), BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
         let timestamp = at.timestamp;
@@ -172,6 +297,41 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     match self.0.take(to, record.key())? {
+    ///         Some(first) => {
+    ///             let pair = first + record.value;
+    ///             to.forward(record.with_value(pair));
+    ///         }
+    ///         None => self.0.put(to, record.key(), &record.value)?,
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "a", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [3]);
+    /// ```
     pub fn take(&self, at: &mut ProcessorContext<'_>, key: &K) -> Result<Option<V>, BoxError> {
         let known = self.get(at, key)?;
         self.delete(at, key)?;
@@ -182,6 +342,40 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.put(to, record.key(), &record.value)?;
+    ///     let mut total = 0;
+    ///     for row in self.0.all(to, Direction::Forward)? {
+    ///         total += row?.1;
+    ///     }
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "b", 2, ms(2));
+    /// test.pipe(&IN, "a", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3, 5]);
+    /// ```
     pub fn all<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -194,6 +388,40 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.put(to, record.key(), &record.value)?;
+    ///     let mut total = 0;
+    ///     for row in self.0.range(to, "a".to_owned().."m".to_owned(), Direction::Forward)? {
+    ///         total += row?.1;
+    ///     }
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "x", 2, ms(2));
+    /// test.pipe(&IN, "b", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 1, 4]);
+    /// ```
     pub fn range<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -208,6 +436,40 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(KeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.put(to, record.key(), &record.value)?;
+    ///     let mut total = 0;
+    ///     for row in self.0.prefix(to, &"user-".to_owned(), Direction::Forward)? {
+    ///         total += row?.1;
+    ///     }
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.key_values(&STORE);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "user-1", 1, ms(1));
+    /// test.pipe(&IN, "guest", 2, ms(2));
+    /// test.pipe(&IN, "user-2", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 1, 4]);
+    /// ```
     pub fn prefix<'a, P: Data>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,

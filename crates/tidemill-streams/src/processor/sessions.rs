@@ -87,6 +87,38 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
     ///
     /// # Errors
     /// When the processor is not connected to the store, the key cannot be encoded, or the store not be read.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic, Windowed};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Sessions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Sessions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let morning = Windowed::new(record.key().clone(), 0, 1_000);
+    ///     let total = self.0.get(to, &morning)?.unwrap_or(0) + record.value;
+    ///     self.0.put(to, &morning, &total)?;
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.sessions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "b", 5, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3, 5]);
+    /// ```
     pub fn get(&self, at: &mut ProcessorContext<'_>, session: &Windowed<K>) -> Result<Option<V>, BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(&session.key)?);
         let store = at.ctx.stores.session(id);
@@ -101,6 +133,39 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get), and when the value cannot be encoded.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic, Windowed};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Sessions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Sessions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let (key, now) = (record.key().clone(), record.timestamp.millis());
+    ///     self.0.put(to, &Windowed::new(key.clone(), now, now), &record.value)?;
+    ///
+    ///     let sessions = self.0.fetch(to, &key, Direction::Forward)?.count();
+    ///     to.forward(record.with_value(i64::try_from(sessions)?));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.sessions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "b", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 2, 1]);
+    /// ```
     pub fn put(
         &self,
         at: &mut ProcessorContext<'_>,
@@ -115,6 +180,44 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic, Windowed};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Sessions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Sessions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let key = record.key().clone();
+    ///     let before = self.0.fetch(to, &key, Direction::Forward)?.next().transpose()?;
+    ///     let (mut session, mut total) = (Windowed::new(key, 0, 0), record.value);
+    ///     if let Some((known, value)) = before {
+    ///         self.0.remove(to, &known)?; // the longer one stands in its place
+    ///         total += value;
+    ///     }
+    ///     session.end_ms = record.timestamp.millis();
+    ///     self.0.put(to, &session, &total)?;
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.sessions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(2));
+    /// test.pipe(&IN, "a", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3, 6]);
+    /// ```
     pub fn remove(&self, at: &mut ProcessorContext<'_>, session: &Windowed<K>) -> Result<(), BoxError> {
         self.write(at, session, None)
     }
@@ -143,6 +246,40 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic, Windowed};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Sessions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Sessions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let (key, now) = (record.key().clone(), record.timestamp.millis());
+    ///     self.0.put(to, &Windowed::new(key.clone(), now, now), &record.value)?;
+    ///
+    ///     let (from, to_time) = (ms(now - 10), ms(now + 10));
+    ///     let near = self.0.find(to, &key, from, to_time, Direction::Forward)?.count();
+    ///     to.forward(record.with_value(i64::try_from(near)?));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.sessions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "a", 2, ms(5));
+    /// test.pipe(&IN, "a", 3, ms(50));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 2, 1]);
+    /// ```
     pub fn find<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -166,6 +303,42 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic, Windowed};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Sessions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Sessions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let (key, now) = (record.key().clone(), record.timestamp.millis());
+    ///     self.0.put(to, &Windowed::new(key.clone(), now, now), &record.value)?;
+    ///
+    ///     let mut total = 0;
+    ///     for session in self.0.fetch(to, &key, Direction::Forward)? {
+    ///         total += session?.1;
+    ///     }
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.sessions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "b", 2, ms(2));
+    /// test.pipe(&IN, "a", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 2, 4]);
+    /// ```
     pub fn fetch<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -182,6 +355,42 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic, Windowed};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Sessions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Sessions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let (key, now) = (record.key().clone(), record.timestamp.millis());
+    ///     self.0.put(to, &Windowed::new(key.clone(), now, now), &record.value)?;
+    ///
+    ///     let mut total = 0;
+    ///     for session in self.0.all(to, Direction::Forward)? {
+    ///         total += session?.1;
+    ///     }
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.sessions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1));
+    /// test.pipe(&IN, "b", 2, ms(2));
+    /// test.pipe(&IN, "a", 3, ms(3));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3, 6]);
+    /// ```
     pub fn all<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,

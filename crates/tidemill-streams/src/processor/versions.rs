@@ -106,6 +106,37 @@ impl<K: 'static, V: 'static> Versions<K, V> {
     ///
     /// # Errors
     /// When the processor is not connected to the store, key or value cannot be encoded, or the store not be read.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Versions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Versions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.put(to, record.key(), Some(&record.value), record.timestamp)?;
+    ///     let latest = self.0.get(to, record.key())?.map_or(0, |version| version.value);
+    ///     to.forward(record.with_value(latest));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.versions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// test.pipe(&IN, "a", 2, ms(5));
+    /// test.pipe(&IN, "a", 3, ms(20));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 1, 3]);
+    /// ```
     pub fn put(
         &self,
         at: &mut ProcessorContext<'_>,
@@ -126,6 +157,37 @@ impl<K: 'static, V: 'static> Versions<K, V> {
     ///
     /// # Errors
     /// As [`put`](Self::put).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Versions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Versions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.put(to, record.key(), Some(&record.value), record.timestamp)?;
+    ///     let since = self.0.get(to, record.key())?.map_or(0, |version| version.valid_from.millis());
+    ///     to.forward(record.with_value(since));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.versions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// test.pipe(&IN, "a", 2, ms(5));
+    /// test.pipe(&IN, "a", 3, ms(20));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [10, 10, 20]);
+    /// ```
     pub fn get(&self, at: &mut ProcessorContext<'_>, key: &K) -> Result<Option<Versioned<V>>, BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
         let found = self.version(at.ctx.stores.versioned(id).get(&key));
@@ -136,6 +198,37 @@ impl<K: 'static, V: 'static> Versions<K, V> {
     ///
     /// # Errors
     /// As [`put`](Self::put).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Versions};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Versions<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     self.0.put(to, record.key(), Some(&record.value), record.timestamp)?;
+    ///     let then = self.0.get_as_of(to, record.key(), ms(15))?.map_or(0, |version| version.value);
+    ///     to.forward(record.with_value(then));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.versions(&STORE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// test.pipe(&IN, "a", 2, ms(20));
+    /// test.pipe(&IN, "a", 3, ms(14));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 1, 3]);
+    /// ```
     pub fn get_as_of(
         &self,
         at: &mut ProcessorContext<'_>,

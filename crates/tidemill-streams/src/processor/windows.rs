@@ -121,6 +121,38 @@ impl<K: 'static, V: 'static> Windows<K, V> {
     ///
     /// # Errors
     /// When the processor is not connected to the store, the key cannot be encoded, or the store not be read.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, MINUTE, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Windows};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Windows<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let minute = ms(record.timestamp.millis() / 60_000 * 60_000);
+    ///     let total = self.0.get(to, record.key(), minute)?.unwrap_or(0) + record.value;
+    ///     self.0.put(to, record.key(), minute, &total)?;
+    ///     to.forward(record.with_value(total));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.windows(&STORE, MINUTE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1000));
+    /// test.pipe(&IN, "a", 2, ms(2000));
+    /// test.pipe(&IN, "a", 3, ms(61000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3, 3]);
+    /// ```
     pub fn get(
         &self,
         at: &mut ProcessorContext<'_>,
@@ -138,6 +170,38 @@ impl<K: 'static, V: 'static> Windows<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get), and when the value cannot be encoded.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, MINUTE, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Windows};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Windows<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let minute = ms(record.timestamp.millis() / 60_000 * 60_000);
+    ///     self.0.put(to, record.key(), minute, &record.value)?; // the last of the minute stays
+    ///     let before = self.0.get(to, record.key(), minute.saturating_sub(MINUTE))?.unwrap_or(0);
+    ///     to.forward(record.with_value(before));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.windows(&STORE, MINUTE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(61000));
+    /// test.pipe(&IN, "a", 2, ms(62000));
+    /// test.pipe(&IN, "a", 3, ms(121000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [0, 0, 2]);
+    /// ```
     pub fn put(
         &self,
         at: &mut ProcessorContext<'_>,
@@ -153,6 +217,42 @@ impl<K: 'static, V: 'static> Windows<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, MINUTE, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Windows};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Windows<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let minute = ms(record.timestamp.millis() / 60_000 * 60_000);
+    ///     if record.value == 0 {
+    ///         self.0.delete(to, record.key(), minute)?;
+    ///     } else if self.0.get(to, record.key(), minute)?.is_none() {
+    ///         self.0.put(to, record.key(), minute, &record.value)?;
+    ///         to.forward(record); // the first of the minute
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.windows(&STORE, MINUTE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1000));
+    /// test.pipe(&IN, "a", 2, ms(2000));
+    /// test.pipe(&IN, "a", 0, ms(3000));
+    /// test.pipe(&IN, "a", 4, ms(4000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 4]);
+    /// ```
     pub fn delete(&self, at: &mut ProcessorContext<'_>, key: &K, start: Timestamp) -> Result<(), BoxError> {
         self.write(at, key, start, None)
     }
@@ -181,6 +281,43 @@ impl<K: 'static, V: 'static> Windows<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, MINUTE, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Windows};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Windows<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let minute = ms(record.timestamp.millis() / 60_000 * 60_000);
+    ///     let total = self.0.get(to, record.key(), minute)?.unwrap_or(0) + record.value;
+    ///     self.0.put(to, record.key(), minute, &total)?;
+    ///     let mut both = 0;
+    ///     for window in self.0.fetch(to, record.key(), minute.saturating_sub(MINUTE)..=minute, Direction::Forward)? {
+    ///         both += window?.1;
+    ///     }
+    ///     to.forward(record.with_value(both)); // of this minute and the one before
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.windows(&STORE, MINUTE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(61000));
+    /// test.pipe(&IN, "a", 2, ms(62000));
+    /// test.pipe(&IN, "a", 3, ms(121000));
+    /// test.pipe(&IN, "a", 4, ms(181000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3, 6, 7]);
+    /// ```
     pub fn fetch<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -204,6 +341,42 @@ impl<K: 'static, V: 'static> Windows<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, MINUTE, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Windows};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Windows<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let minute = ms(record.timestamp.millis() / 60_000 * 60_000);
+    ///     let total = self.0.get(to, record.key(), minute)?.unwrap_or(0) + record.value;
+    ///     self.0.put(to, record.key(), minute, &total)?;
+    ///     let mut everyone = 0;
+    ///     for window in self.0.fetch_range(to, .., minute..=minute, Direction::Forward)? {
+    ///         everyone += window?.1;
+    ///     }
+    ///     to.forward(record.with_value(everyone));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.windows(&STORE, MINUTE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1000));
+    /// test.pipe(&IN, "b", 2, ms(2000));
+    /// test.pipe(&IN, "a", 3, ms(61000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 3, 3]);
+    /// ```
     pub fn fetch_range<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -226,6 +399,39 @@ impl<K: 'static, V: 'static> Windows<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, HOUR, MINUTE, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, Windows};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("store");
+    /// # struct Own(Windows<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Own {
+    /// fn process(
+    ///     &mut self,
+    ///     record: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let minute = ms(record.timestamp.millis() / 60_000 * 60_000);
+    ///     let total = self.0.get(to, record.key(), minute)?.unwrap_or(0) + record.value;
+    ///     self.0.put(to, record.key(), minute, &total)?;
+    ///     let windows = self.0.all(to, Direction::Forward)?.count();
+    ///     to.forward(record.with_value(i64::try_from(windows)?));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let store = app.windows(&STORE, MINUTE, HOUR);
+    /// # app.stream(&IN).process_values_with(store, Own).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(1000));
+    /// test.pipe(&IN, "a", 2, ms(2000));
+    /// test.pipe(&IN, "b", 3, ms(61000));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [1, 1, 2]);
+    /// ```
     pub fn all<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
