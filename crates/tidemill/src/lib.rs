@@ -105,6 +105,8 @@ pub use tidemill_data::{
 };
 pub use tidemill_data::{DAY, HOUR, MINUTE, SECOND};
 pub use tidemill_derive::Data;
+#[cfg(feature = "http")]
+pub use tidemill_runtime::Everywhere;
 pub use tidemill_runtime::{
     Answer, Config, ConfigError, Failure, Launch, NodeSnapshot, Position, PositionError, QueryError,
     Replayed, Response, RestoreProgress, RestoreStage, RunError, Running, Snapshot, Start, StartError, State,

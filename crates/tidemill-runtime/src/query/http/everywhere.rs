@@ -268,14 +268,8 @@ impl<K: 'static, V: 'static, F: Form> Everywhere<K, V, F> {
     }
 
     async fn attempt(&self, task: TaskId, asked: &Asked, scope: &Scope) -> Result<Raw, Setback> {
-        let own = self
-            .here
-            .shared
-            .pool
-            .instance()
-            .config
-            .application_server
-            .as_ref();
+        let instance = self.here.shared.pool.instance();
+        let own = instance.config.application_server.as_ref();
         let server = self.owner_of(task).await.map_err(Setback::Lasting)?;
         if let Some(server) = server.filter(|server| Some(server) != own) {
             let call = Call {
