@@ -478,7 +478,7 @@ fn the_systemd_unit_starts_reloads_and_stops_the_broker() {
     let signal = |key| {
         let mut words = unit(key).split(' ');
         assert_eq!(
-            (words.next(), words.clone().last()),
+            (words.next(), words.next_back()),
             (Some("/bin/kill"), Some("$MAINPID"))
         );
         words.next().unwrap()

@@ -176,6 +176,38 @@ impl<K: 'static, V: 'static> ReadOnlyKeyValues<K, V> {
     ///
     /// # Errors
     /// When the processor is not connected to the store, the key cannot be encoded, or the store not be read.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, ReadOnlyKeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("prices");
+    /// # struct Prices(ReadOnlyKeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Prices {
+    /// fn process(
+    ///     &mut self,
+    ///     order: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let price = self.0.get(to, order.key())?.unwrap_or(0);
+    ///     to.forward(order.with_value(3 * price));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let prices = app.read_only_state_store(&PRICES, &STORE);
+    /// # app.stream(&ORDERS).process_values_with(prices, Prices).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&PRICES, "book-1", 20, ms(1));
+    /// test.pipe(&PRICES, "book-2", 30, ms(2));
+    /// test.pipe(&PRICES, "pen", 2, ms(3));
+    /// test.pipe(&ORDERS, "pen", 3, ms(4));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [6]);
+    /// ```
     pub fn get(&self, at: &mut ProcessorContext<'_>, key: &K) -> Result<Option<V>, BoxError> {
         Ok(self.get_stamped(at, key)?.map(|row| row.value))
     }
@@ -184,6 +216,38 @@ impl<K: 'static, V: 'static> ReadOnlyKeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, FixedKeyProcessor, FixedKeyRecord, ForwardValues, ReadOnlyKeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("prices");
+    /// # struct Prices(ReadOnlyKeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Prices {
+    /// fn process(
+    ///     &mut self,
+    ///     order: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let known = self.0.get_stamped(to, order.key())?.ok_or("nothing has this price")?;
+    ///     to.forward(order.with_value(known.timestamp.millis()));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let prices = app.read_only_state_store(&PRICES, &STORE);
+    /// # app.stream(&ORDERS).process_values_with(prices, Prices).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&PRICES, "book-1", 20, ms(1));
+    /// test.pipe(&PRICES, "book-2", 30, ms(2));
+    /// test.pipe(&PRICES, "pen", 2, ms(3));
+    /// test.pipe(&ORDERS, "book-2", 3, ms(4));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [2]);
+    /// ```
     pub fn get_stamped(
         &self,
         at: &mut ProcessorContext<'_>,
@@ -202,6 +266,41 @@ impl<K: 'static, V: 'static> ReadOnlyKeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, ReadOnlyKeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("prices");
+    /// # struct Prices(ReadOnlyKeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Prices {
+    /// fn process(
+    ///     &mut self,
+    ///     order: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let mut sum = 0;
+    ///     for row in self.0.all(to, Direction::Forward)? {
+    ///         sum += row?.1;
+    ///     }
+    ///     to.forward(order.with_value(sum));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let prices = app.read_only_state_store(&PRICES, &STORE);
+    /// # app.stream(&ORDERS).process_values_with(prices, Prices).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&PRICES, "book-1", 20, ms(1));
+    /// test.pipe(&PRICES, "book-2", 30, ms(2));
+    /// test.pipe(&PRICES, "pen", 2, ms(3));
+    /// test.pipe(&ORDERS, "pen", 3, ms(4));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [52]);
+    /// ```
     pub fn all<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -214,6 +313,41 @@ impl<K: 'static, V: 'static> ReadOnlyKeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, ReadOnlyKeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("prices");
+    /// # struct Prices(ReadOnlyKeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Prices {
+    /// fn process(
+    ///     &mut self,
+    ///     order: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let mut sum = 0;
+    ///     for row in self.0.range(to, "book-2".to_owned().., Direction::Forward)? {
+    ///         sum += row?.1;
+    ///     }
+    ///     to.forward(order.with_value(sum));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let prices = app.read_only_state_store(&PRICES, &STORE);
+    /// # app.stream(&ORDERS).process_values_with(prices, Prices).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&PRICES, "book-1", 20, ms(1));
+    /// test.pipe(&PRICES, "book-2", 30, ms(2));
+    /// test.pipe(&PRICES, "pen", 2, ms(3));
+    /// test.pipe(&ORDERS, "pen", 3, ms(4));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [32]);
+    /// ```
     pub fn range<'a>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,
@@ -228,6 +362,41 @@ impl<K: 'static, V: 'static> ReadOnlyKeyValues<K, V> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, Direction, FixedKeyProcessor, FixedKeyRecord, ForwardValues, ReadOnlyKeyValues};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const PRICES: Topic<String, i64> = Topic::new("prices");
+    /// # const ORDERS: Topic<String, i64> = Topic::new("orders");
+    /// # const OUT: Topic<String, i64> = Topic::new("out");
+    /// # const STORE: StoreName<String, i64> = StoreName::new("prices");
+    /// # struct Prices(ReadOnlyKeyValues<String, i64>);
+    /// # impl FixedKeyProcessor<String, i64, i64> for Prices {
+    /// fn process(
+    ///     &mut self,
+    ///     order: FixedKeyRecord<String, i64>,
+    ///     to: &mut ForwardValues<'_, String, i64>,
+    /// ) -> Result<(), BoxError> {
+    ///     let mut sum = 0;
+    ///     for row in self.0.prefix(to, &"book-".to_owned(), Direction::Forward)? {
+    ///         sum += row?.1;
+    ///     }
+    ///     to.forward(order.with_value(sum));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let prices = app.read_only_state_store(&PRICES, &STORE);
+    /// # app.stream(&ORDERS).process_values_with(prices, Prices).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&PRICES, "book-1", 20, ms(1));
+    /// test.pipe(&PRICES, "book-2", 30, ms(2));
+    /// test.pipe(&PRICES, "pen", 2, ms(3));
+    /// test.pipe(&ORDERS, "pen", 3, ms(4));
+    /// let out: Vec<i64> = test.read(&OUT).into_iter().map(|record| record.value).collect();
+    /// assert_eq!(out, [50]);
+    /// ```
     pub fn prefix<'a, P: Data>(
         &'a self,
         at: &'a mut ProcessorContext<'_>,

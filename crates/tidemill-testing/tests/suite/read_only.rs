@@ -103,7 +103,7 @@ fn processors_see_the_latest_record_of_each_key() {
     assert_eq!(answer(&mut t, "", "all"), "bb=22 b=20 a=11");
     assert_eq!(answer(&mut t, "", "a..b"), "a=11");
     assert_eq!(answer(&mut t, "", "b*"), "b=20 bb=22");
-    assert_eq!(t.row(&KNOWN, &"a".to_owned()).unwrap().value, 11);
+    assert_eq!(t.row(&KNOWN, "a".to_owned()).unwrap().value, 11);
 }
 
 #[test]
