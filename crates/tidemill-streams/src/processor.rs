@@ -14,6 +14,7 @@ mod rows;
 mod sessions;
 mod stores;
 mod versions;
+mod wanted;
 mod windows;
 
 use tidemill_data::{BoxError, Timestamp};

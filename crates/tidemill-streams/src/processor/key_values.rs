@@ -7,11 +7,12 @@ use tidemill_store::{Direction, StoreKind};
 
 use super::{
     Connected, ProcessorContext, StoreRows, Stores,
-    bound::{Bound, KeySpan, kept, prefix_bytes},
+    bound::{Bound, kept, prefix_bytes},
     expiry::Expiry,
     stores::Sealed,
+    wanted::Wanted,
 };
-use crate::{App, Clock, failure::Halt};
+use crate::{App, Clock};
 
 /// A processor's values by key.
 ///
@@ -486,9 +487,9 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
         wanted: Wanted,
         direction: Direction,
     ) -> Result<StoreRows<'a, (K, V)>, BoxError> {
-        let id = at.store(&self.bound.place)?;
         match &self.expiry {
             None => {
+                let id = at.store(&self.bound.place)?;
                 let store = at.ctx.stores.key_value(id);
                 let rows = match &wanted {
                     Wanted::Span(span) => store.range(span.from.as_deref(), span.to.as_deref(), direction),
@@ -500,7 +501,10 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
                 };
                 Ok(StoreRows::new(at.halted, move || {
                     while let Some((key, value)) = rows.entry() {
-                        let row = wanted.takes(key).then(|| self.row(key, value)).transpose()?;
+                        let row = wanted
+                            .takes(key)
+                            .then(|| self.bound.row(key, value))
+                            .transpose()?;
                         rows.advance()?;
                         if row.is_some() {
                             return Ok(row);
@@ -511,46 +515,9 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
             }
             Some(expiry) => {
                 let now = at.now(expiry.clock());
-                let store = at.ctx.stores.timestamped(id);
-                let rows = match &wanted {
-                    Wanted::Span(span) => store.range(span.from.as_deref(), span.to.as_deref(), direction),
-                    Wanted::Prefix(prefix) => store.prefix(prefix, direction),
-                };
-                let mut rows = match rows {
-                    Ok(rows) => rows,
-                    Err(error) => return Err(super::context::stop(at.halted, error)),
-                };
-                Ok(StoreRows::new(at.halted, move || {
-                    while let Some((key, value, put_at)) = rows.entry() {
-                        let takes = wanted.takes(key) && expiry.is_live(put_at, now);
-                        let row = takes.then(|| self.row(key, value)).transpose()?;
-                        rows.advance()?;
-                        if row.is_some() {
-                            return Ok(row);
-                        }
-                    }
-                    Ok(None)
-                }))
+                let is_live = move |put_at| expiry.is_live(put_at, now);
+                self.bound.timestamped_rows(at, wanted, direction, is_live)
             }
-        }
-    }
-
-    fn row(&self, key: &[u8], value: &[u8]) -> Result<(K, V), Halt> {
-        Ok((self.bound.decode_key(key)?, self.bound.decode_value(value)?))
-    }
-}
-
-/// Which rows.
-pub(super) enum Wanted {
-    Span(KeySpan),
-    Prefix(Vec<u8>),
-}
-
-impl Wanted {
-    pub(super) fn takes(&self, key: &[u8]) -> bool {
-        match self {
-            Self::Span(span) => span.except.as_deref() != Some(key),
-            Self::Prefix(_) => true,
         }
     }
 }

@@ -8,8 +8,8 @@ use tidemill_store::{Direction, StoreKind};
 use super::{
     Connected, ProcessorContext, StoreRows, Stores,
     bound::{Bound, kept, prefix_bytes},
-    key_values::Wanted,
     stores::Sealed,
+    wanted::Wanted,
 };
 use crate::{
     App, Materialized, RawRecord, Record, Reset, TopicRole,
@@ -355,7 +355,7 @@ impl<K: 'static, V: 'static> ReadOnlyKeyValues<K, V> {
         direction: Direction,
     ) -> Result<StoreRows<'a, (K, V)>, BoxError> {
         let wanted = Wanted::Span(self.bound.span(&keys)?);
-        self.rows(at, wanted, direction)
+        self.bound.timestamped_rows(at, wanted, direction, |_| true)
     }
 
     /// Rows with keys whose bytes start with those of `prefix`, in its type's own format.
@@ -404,38 +404,7 @@ impl<K: 'static, V: 'static> ReadOnlyKeyValues<K, V> {
         direction: Direction,
     ) -> Result<StoreRows<'a, (K, V)>, BoxError> {
         let wanted = Wanted::Prefix(prefix_bytes(prefix)?);
-        self.rows(at, wanted, direction)
-    }
-
-    fn rows<'a>(
-        &'a self,
-        at: &'a mut ProcessorContext<'_>,
-        wanted: Wanted,
-        direction: Direction,
-    ) -> Result<StoreRows<'a, (K, V)>, BoxError> {
-        let id = at.store(&self.bound.place)?;
-        let store = at.ctx.stores.timestamped(id);
-        let rows = match &wanted {
-            Wanted::Span(span) => store.range(span.from.as_deref(), span.to.as_deref(), direction),
-            Wanted::Prefix(prefix) => store.prefix(prefix, direction),
-        };
-        let mut rows = match rows {
-            Ok(rows) => rows,
-            Err(error) => return Err(super::context::stop(at.halted, error)),
-        };
-        Ok(StoreRows::new(at.halted, move || {
-            while let Some((key, value, _)) = rows.entry() {
-                let row = wanted
-                    .takes(key)
-                    .then(|| Ok::<_, Halt>((self.bound.decode_key(key)?, self.bound.decode_value(value)?)));
-                let row = row.transpose()?;
-                rows.advance()?;
-                if row.is_some() {
-                    return Ok(row);
-                }
-            }
-            Ok(None)
-        }))
+        self.bound.timestamped_rows(at, wanted, direction, |_| true)
     }
 }
 
