@@ -33,8 +33,11 @@ mod cluster;
 mod driver;
 mod error;
 mod global;
+mod restore;
 mod simulation;
+mod times;
 
-pub use driver::{Opener, TestDriver, at, ms};
+pub use driver::{Opener, TestDriver};
 pub use error::TestError;
 pub use simulation::{Guarantee, Scene, Simulation};
+pub use times::{at, ms};

@@ -12,7 +12,7 @@ use super::Guarantee;
 use crate::{
     TestError,
     cluster::Cluster,
-    driver::{end, restore},
+    restore::{end, restore},
 };
 
 /// What instances share: the cluster and the clock.
