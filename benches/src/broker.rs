@@ -41,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 200_000)]
     requests: u64,
     /// Gigabytes in the log that is compared with a small one.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 20)]
     large_gb: u64,
     /// Megabytes in the log that is compacted.
     #[arg(long, default_value_t = 1_000)]
@@ -64,7 +64,7 @@ enum Section {
     Requests,
     /// From producer to consumer at 100 and 1,000 records a second.
     Paced,
-    /// A log of 1 MB beside a large one.
+    /// A log of 1 MB beside one of many gigabytes.
     Large,
     /// Compaction of a log in which each key was written many times.
     Compaction,
@@ -91,10 +91,7 @@ const ALL: [Section; 10] = [
 
 impl Section {
     fn writes_much(self) -> bool {
-        matches!(
-            self,
-            Section::Tools | Section::Matrix | Section::Replay | Section::Large | Section::Compaction
-        )
+        matches!(self, Section::Tools | Section::Matrix | Section::Compaction)
     }
 }
 
@@ -107,7 +104,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     };
     let mut table = Table::default();
     if sections.iter().any(|section| section.writes_much()) {
-        warm_page_cache(options)?;
+        warm_page_cache()?;
     }
     for section in sections {
         match section {
@@ -129,25 +126,36 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
 
 impl Options {
     /// Measures our broker, then Kafka unless it is left out.
-    fn both<F>(&self, mut figures: impl FnMut(&Server) -> Result<F>) -> Result<(F, Option<F>)> {
-        let ours = figures(&Server::tidemill()?)?;
+    fn both<F>(&self, figures: impl FnMut(&Server) -> Result<F>) -> Result<(F, Option<F>)> {
+        self.both_with(&[], figures)
+    }
+
+    /// As [`both`](Self::both), each with more settings.
+    fn both_with<F>(
+        &self,
+        settings: &[&str],
+        mut figures: impl FnMut(&Server) -> Result<F>,
+    ) -> Result<(F, Option<F>)> {
+        let ours = figures(&Server::tidemill(settings)?)?;
         let peers = if self.alone {
             None
         } else {
-            Some(figures(&Server::kafka()?)?)
+            Some(figures(&Server::kafka(settings)?)?)
         };
         Ok((ours, peers))
     }
 }
 
-/// Writes as much as the rounds will, and deletes it: memory that the machine gives out for the first time costs the
-/// kernel several times as much, and whoever is measured first would pay for it.
-fn warm_page_cache(options: &Options) -> Result<()> {
+/// Written and deleted before the sections whose rounds write as much.
+const WARM_MEGABYTES: usize = 3_000;
+
+/// Memory that the machine gives out for the first time costs the kernel several times as much, and whoever is measured
+/// first would pay for it.
+fn warm_page_cache() -> Result<()> {
     use std::io::Write;
-    let gigabytes = options.replay_gb.max(options.large_gb).max(2) + 1;
     let mut file = tempfile::tempfile()?;
     let piece = vec![1; 1 << 20];
-    for _ in 0..gigabytes * 1000 {
+    for _ in 0..WARM_MEGABYTES {
         file.write_all(&piece)?;
     }
     Ok(())

@@ -60,8 +60,8 @@ const LOGS: &str = "logs";
 const CLEANER_BACKOFF_MS: u32 = 100;
 
 impl Server {
-    /// Starts `tidemill broker start` on a free port, with the settings Kafka gets in `kafka.sh`.
-    pub(crate) fn tidemill() -> Result<Self> {
+    /// Starts `tidemill broker start` on a free port, with the settings Kafka gets in `kafka.sh`, and `more`.
+    pub(crate) fn tidemill(more: &[&str]) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let logs = data.path().join(LOGS);
         std::fs::write(
@@ -69,8 +69,9 @@ impl Server {
             format!(
                 "node.id=1\nlisteners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}\nnum.partitions=3\nlog.retention.ms=-1\n\
                  offsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n\
-                 log.cleaner.backoff.ms={CLEANER_BACKOFF_MS}\n",
-                logs.display()
+                 log.cleaner.backoff.ms={CLEANER_BACKOFF_MS}\n{}\n",
+                logs.display(),
+                more.join("\n")
             ),
         )?;
         Stopped { data }.start()
@@ -90,13 +91,13 @@ impl Server {
         Ok(Stopped { data })
     }
 
-    /// Starts one Apache Kafka node with `benches/peers/kafka.sh`.
-    pub(crate) fn kafka() -> Result<Self> {
+    /// Starts one Apache Kafka node with `benches/peers/kafka.sh`, and `more` settings.
+    pub(crate) fn kafka(more: &[&str]) -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = port.to_string();
         let backoff = format!("log.cleaner.backoff.ms={CLEANER_BACKOFF_MS}");
-        let address = script("kafka.sh", &["start", &port.to_string(), &backoff])?
-            .trim()
-            .to_owned();
+        let arguments = [&["start", &port, &backoff], more].concat();
+        let address = script("kafka.sh", &arguments)?.trim().to_owned();
         let folder = std::env::var_os("PEERS_DIR").map_or_else(
             || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/peers"),
             PathBuf::from,

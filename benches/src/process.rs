@@ -1,4 +1,4 @@
-//! What a process has used, as the kernel counts it: `/proc/<pid>/stat` and `status` (Linux only).
+//! What a process has used, as the kernel counts it: `/proc/<pid>/stat`, `status` and its threads' `schedstat` (Linux only).
 
 use anyhow::{Context, Result};
 
@@ -33,8 +33,23 @@ pub(crate) fn usage(pid: u32) -> Result<Usage> {
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .unwrap_or("0 kB");
     let kilobytes: u64 = resident.trim().trim_end_matches("kB").trim().parse()?;
+    // Both count what was used: the ticks are rounded down, and of the threads only those that still live are seen.
+    let cpu_seconds = ((ticks(11)? + ticks(12)?) / 100.0).max(threads_seconds(pid)?);
     Ok(Usage {
-        cpu_seconds: (ticks(11)? + ticks(12)?) / 100.0,
+        cpu_seconds,
         resident_bytes: kilobytes * 1024,
     })
+}
+
+/// CPU seconds of the threads that `pid` has, which the kernel counts by the nanosecond.
+fn threads_seconds(pid: u32) -> Result<f64> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that ends between the two looks has nothing to read.
+        let counts = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        if let Some(running) = counts.split_whitespace().next() {
+            nanoseconds += running.parse::<u64>()?;
+        }
+    }
+    Ok(nanoseconds as f64 / 1e9)
 }

@@ -10,7 +10,7 @@ use crate::process::usage;
 use crate::table::Table;
 
 pub(super) fn measure(table: &mut Table) -> Result<()> {
-    let server = Server::tidemill()?;
+    let server = Server::tidemill(&[])?;
     // Its first seconds of housekeeping belong to it.
     std::thread::sleep(Duration::from_secs(2));
     let resident = usage(server.pid)?.resident_bytes as f64 / 1e6;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::Options;
 use super::tools::{Load, Round, round};
-use crate::table::{Asked, Table};
+use crate::table::Table;
 
 pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     let mut loads = Vec::new();
@@ -12,8 +12,8 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
         for acks in ["1", "all"] {
             for codec in ["none", "lz4"] {
                 loads.push(Load {
-                    // As many bytes in each.
-                    records: options.records * 200 / record_bytes,
+                    // As many bytes in each, and half as many as a round of the tools: there are nine.
+                    records: options.records * 100 / record_bytes,
                     record_bytes,
                     acks,
                     codec,
@@ -35,34 +35,11 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     for (place, load) in loads.iter().enumerate() {
         let our = ours.get(place).context("a round a load")?;
         let peer = peers.as_ref().and_then(|peers| peers.get(place));
-        let peer = |of: fn(&Round) -> f64| peer.map_or(f64::NAN, of);
         let name = format!("{} B, acks={}, {}", load.record_bytes, load.acks, load.codec);
-        table.rates(
-            &format!("{name}: produce, records/s"),
-            our.produce,
-            peer(|p| p.produce),
-            Asked::AtLeast(1.2),
-        );
-        table.costs(
-            &format!("{name}: produce, broker CPU"),
-            our.produce_cpu_per_gb,
-            peer(|p| p.produce_cpu_per_gb),
-            "s/GB",
-            Asked::AtMost(1.0 / 3.0),
-        );
-        table.rates(
-            &format!("{name}: consume, records/s"),
-            our.consume,
-            peer(|p| p.consume),
-            Asked::AtLeast(1.2),
-        );
-        table.costs(
-            &format!("{name}: consume, broker CPU"),
-            our.consume_cpu_per_gb,
-            peer(|p| p.consume_cpu_per_gb),
-            "s/GB",
-            Asked::AtMost(1.0 / 3.0),
-        );
+        our.produce
+            .rows(&format!("{name}: produce"), peer.map(|peer| peer.produce), table);
+        our.consume
+            .rows(&format!("{name}: consume"), peer.map(|peer| peer.consume), table);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ const PARTITIONS: i32 = 1_000;
 const STARTS: usize = 5;
 
 pub(super) fn measure(table: &mut Table) -> Result<()> {
-    let mut server = Server::tidemill()?;
+    let mut server = Server::tidemill(&[])?;
     for topic in 0..TOPICS {
         Connection::open(&server.address)?.create(&format!("many-{topic}"), PARTITIONS, &[])?;
     }

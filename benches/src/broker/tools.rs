@@ -15,12 +15,66 @@ pub(super) struct Load {
     pub(super) codec: &'static str,
 }
 
-/// Records a second, and CPU seconds of the broker per gigabyte of values.
+/// One direction of a round.
+#[derive(Clone, Copy)]
+pub(super) struct Flow {
+    /// Records a second.
+    rate: f64,
+    /// CPU seconds of the broker per gigabyte of values.
+    cpu_per_gb: f64,
+    /// The part of one core that the broker used meanwhile.
+    busy: f64,
+}
+
 pub(super) struct Round {
-    pub(super) produce: f64,
-    pub(super) produce_cpu_per_gb: f64,
-    pub(super) consume: f64,
-    pub(super) consume_cpu_per_gb: f64,
+    pub(super) produce: Flow,
+    pub(super) consume: Flow,
+}
+
+/// A broker that leaves more than half a core idle is not what its client waits for.
+const CLIENT_BOUND_BUSY: f64 = 0.5;
+/// Where the client sets the pace, the rates are the same but for what two rounds of it differ by.
+const CLIENT_BOUND_RATIO: f64 = 0.95;
+
+impl Flow {
+    fn of(load: &Load, rate: f64, cpu_seconds: f64) -> Flow {
+        let gigabytes = (load.records * load.record_bytes) as f64 / 1e9;
+        Flow {
+            rate,
+            cpu_per_gb: cpu_seconds / gigabytes,
+            busy: cpu_seconds * rate / load.records as f64,
+        }
+    }
+
+    /// Adds the rows of one direction: rate, CPU, and how busy the broker was, which tells whose pace it is.
+    pub(super) fn rows(self, name: &str, peer: Option<Flow>, table: &mut Table) {
+        let of_peer = |of: fn(&Flow) -> f64| peer.as_ref().map_or(f64::NAN, of);
+        let (name, least) = if self.busy < CLIENT_BOUND_BUSY {
+            (format!("{name}, as fast as the client"), CLIENT_BOUND_RATIO)
+        } else {
+            (name.to_owned(), 1.2)
+        };
+        table.rates(
+            &format!("{name}, records/s"),
+            self.rate,
+            of_peer(|peer| peer.rate),
+            Asked::AtLeast(least),
+        );
+        table.costs(
+            &format!("{name}, broker CPU"),
+            self.cpu_per_gb,
+            of_peer(|peer| peer.cpu_per_gb),
+            "s/GB",
+            Asked::AtMost(1.0 / 3.0),
+        );
+        table.measured(
+            &format!("{name}, broker busy, of a core"),
+            self.busy,
+            of_peer(|peer| peer.busy),
+            "",
+            Asked::Nothing,
+        );
+    }
 }
 
 /// One server's medians.
@@ -40,32 +94,15 @@ const RECORD_BYTES: u64 = 200;
 pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     let (ours, peers) = options.both(|server| figures(server, options))?;
     let peer = |of: fn(&Figures) -> f64| peers.as_ref().map_or(f64::NAN, of);
-    table.rates(
-        "produce, 200 bytes, acks=1, records/s",
-        ours.median.produce,
-        peer(|p| p.median.produce),
-        Asked::AtLeast(1.0),
-    );
-    table.costs(
-        "produce, broker CPU",
-        ours.median.produce_cpu_per_gb,
-        peer(|p| p.median.produce_cpu_per_gb),
-        "s/GB",
-        Asked::AtMost(1.0 / 3.0),
-    );
-    table.rates(
-        "consume, records/s",
-        ours.median.consume,
-        peer(|p| p.median.consume),
-        Asked::AtLeast(1.0),
-    );
-    table.costs(
-        "consume, broker CPU",
-        ours.median.consume_cpu_per_gb,
-        peer(|p| p.median.consume_cpu_per_gb),
-        "s/GB",
-        Asked::AtMost(1.0 / 3.0),
-    );
+    for (name, of) in [
+        (
+            "produce, 200 bytes, acks=1",
+            (|round| round.produce) as fn(&Round) -> Flow,
+        ),
+        ("consume, 200 bytes", |round| round.consume),
+    ] {
+        of(&ours.median).rows(name, peers.as_ref().map(|peers| of(&peers.median)), table);
+    }
     table.measured(
         "resident memory after it",
         ours.resident_mb,
@@ -103,13 +140,18 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
         }
     }
     let latency = [latency(server, "1", options)?, latency(server, "all", options)?];
-    let of = |pick: fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
+    let of = |flow: fn(&Round) -> Flow| {
+        let median = |pick: fn(&Flow) -> f64| median(rounds.iter().map(|round| pick(&flow(round))).collect());
+        Flow {
+            rate: median(|flow| flow.rate),
+            cpu_per_gb: median(|flow| flow.cpu_per_gb),
+            busy: median(|flow| flow.busy),
+        }
+    };
     Ok(Figures {
         median: Round {
             produce: of(|round| round.produce),
-            produce_cpu_per_gb: of(|round| round.produce_cpu_per_gb),
             consume: of(|round| round.consume),
-            consume_cpu_per_gb: of(|round| round.consume_cpu_per_gb),
         },
         resident_mb: usage(server.pid)?.resident_bytes as f64 / 1e6,
         latency,
@@ -118,7 +160,6 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
 
 /// Produces a load to a new topic, then consumes it.
 pub(super) fn round(server: &Server, topic: &str, load: &Load) -> Result<Round> {
-    let gigabytes = (load.records * load.record_bytes) as f64 / 1e9;
     create(server, topic)?;
     let before = usage(server.pid)?.cpu_seconds;
     let produce = produce_round(server, topic, load)?;
@@ -126,14 +167,12 @@ pub(super) fn round(server: &Server, topic: &str, load: &Load) -> Result<Round> 
     let consume = consume_round(server, topic, load.records)?;
     let after = usage(server.pid)?.cpu_seconds;
     let round = Round {
-        produce,
-        produce_cpu_per_gb: (between - before) / gigabytes,
-        consume,
-        consume_cpu_per_gb: (after - between) / gigabytes,
+        produce: Flow::of(load, produce, between - before),
+        consume: Flow::of(load, consume, after - between),
     };
     eprintln!(
-        "{} {topic}: produce {produce:.0}/s {:.2} s/GB, consume {consume:.0}/s {:.2} s/GB",
-        server.name, round.produce_cpu_per_gb, round.consume_cpu_per_gb
+        "{} {topic}: produce {produce:.0}/s {:.3} s/GB, consume {consume:.0}/s {:.3} s/GB",
+        server.name, round.produce.cpu_per_gb, round.consume.cpu_per_gb
     );
     Ok(round)
 }

@@ -25,9 +25,9 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     for guarantee in ["at_least_once", "exactly_once_v2"] {
         let start = || {
             if options.alone {
-                Server::tidemill()
+                Server::tidemill(&[])
             } else {
-                Server::kafka()
+                Server::kafka(&[])
             }
         };
         let ours = p99_ms(&start()?, |server| tidemill(server, guarantee))?;

@@ -59,7 +59,7 @@ impl<'a> Program<'a> {
 pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     let mut peer_rates = Vec::new();
     if !options.alone {
-        let kafka = Server::kafka()?;
+        let kafka = Server::kafka(&[])?;
         for text in &options.programs {
             let program = Program::of(text);
             let peer = if program.has_peer() {
@@ -76,7 +76,7 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
             peer_rates.push(peer.rate);
         }
     }
-    let own = Server::tidemill()?;
+    let own = Server::tidemill(&[])?;
     load(&own.address, options.records)?;
     for (place, text) in options.programs.iter().enumerate() {
         let program = Program::of(text);

@@ -9,8 +9,9 @@ use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Tim
 
 pub(crate) use tidemill_protocol::batch::HEADER_LEN;
 
-/// A batch below this is copied, header and all, into bytes of its own: it must not keep a large frame in memory,
-/// and one part is cheaper to send than two.
+/// A batch below this is copied, header and all, into bytes of its own, which the tail keeps: it must not keep a large
+/// frame in memory, and one part is cheaper to send than two. Larger ones are left to the page cache: `sendfile` sends
+/// them without a copy, and the next frame has the memory of theirs while it is in the processor's caches.
 const COPY_BELOW: usize = 16 << 10;
 
 /// The parsed header of one batch.
@@ -112,5 +113,10 @@ impl Stored {
             head: Bytes::new(),
             body: whole.freeze(),
         }
+    }
+
+    /// The bytes of a batch that is in one piece; a large one is not.
+    pub(crate) fn in_one_piece(self) -> Option<Bytes> {
+        self.head.is_empty().then_some(self.body)
     }
 }

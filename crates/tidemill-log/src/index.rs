@@ -169,7 +169,10 @@ impl<E: Entry> Index<E> {
             return Ok(());
         };
         let mut bytes = Vec::new();
-        disk.open(&self.path)?.read_at(0, count * E::SIZE, &mut bytes)?;
+        // At start this is asked of every partition, and most have none.
+        if count > 0 {
+            disk.open(&self.path)?.read_at(0, count * E::SIZE, &mut bytes)?;
+        }
         let entries: Vec<E> = bytes.chunks_exact(E::SIZE).filter_map(E::decode).collect();
         let written = entries.len();
         self.entries = Entries::InMemory { entries, written };

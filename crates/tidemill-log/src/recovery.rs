@@ -111,15 +111,18 @@ pub(crate) fn load(
     config: &LogConfig,
     now: Timestamp,
 ) -> Result<Loaded, DiskError> {
-    disk.create_dir(dir)?;
-    let interrupted = swap::recover(&**disk, dir)?;
+    let mut names = list_or_create(&**disk, dir)?;
+    let interrupted = swap::recover(&**disk, dir, &names)?;
+    if interrupted {
+        names = disk.list(dir)?;
+    }
     let context = Context {
         disk,
         dir,
         options,
         config,
     };
-    let mut files = context.files()?;
+    let mut files = context.files(names)?;
     context.remove_orphans(&mut files)?;
     let mut report = RecoveryReport::default();
     let (mut segments, mut tail, mut log_end) = context.open_segments(&files, &mut report)?;
@@ -158,10 +161,21 @@ pub(crate) fn load(
     })
 }
 
+/// What is in `dir`, which is made if it is not there.
+fn list_or_create(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, DiskError> {
+    match disk.list(dir) {
+        Err(error) if error.is_not_found() => {
+            disk.create_dir(dir)?;
+            Ok(Vec::new())
+        }
+        listed => listed,
+    }
+}
+
 impl Context<'_> {
-    fn files(&self) -> Result<Files, DiskError> {
+    fn files(&self, names: Vec<DirEntry>) -> Result<Files, DiskError> {
         let mut files = Files::new();
-        for entry in self.disk.list(self.dir)? {
+        for entry in names {
             let DirEntry::File { name, len } = entry else {
                 continue;
             };

@@ -12,7 +12,10 @@ use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::types::{Offset, Timestamp};
 
 mod active;
+mod bookmarks;
 mod copy;
+
+use bookmarks::Bookmarks;
 
 pub(crate) use active::{Active, AppendFailure, Placed, Tail};
 
@@ -47,6 +50,7 @@ pub(crate) struct Segment {
     offsets: Mutex<Index<OffsetEntry>>,
     times: Mutex<Index<TimeEntry>>,
     damages: Vec<Damage>,
+    bookmarks: Bookmarks,
 }
 
 const UNKNOWN: i64 = i64::MIN;
@@ -108,6 +112,7 @@ impl Segment {
             offsets: Mutex::new(found.offsets),
             times: Mutex::new(found.times),
             damages: found.damages,
+            bookmarks: Bookmarks::default(),
         }
     }
 
@@ -196,6 +201,9 @@ impl Segment {
 
     /// The first batch that ends at `offset` or later.
     pub(crate) fn find(&self, offset: Offset) -> Result<Option<Located>, DiskError> {
+        if let Some(batch) = self.bookmarks.take(offset) {
+            return Ok(Some(batch));
+        }
         for batch in self.scan(self.position_before(offset)?) {
             let batch = batch?;
             if batch.header.last_offset() >= offset {
@@ -203,6 +211,11 @@ impl Segment {
             }
         }
         Ok(None)
+    }
+
+    /// Remembers that a reader stopped before `next`, and will most likely ask for it.
+    pub(crate) fn stopped_before(&self, next: Located) {
+        self.bookmarks.put(next);
     }
 
     /// The largest indexed start of a batch in `after..=at_most`.

@@ -1,4 +1,4 @@
-//! The last batches of a log, as the bytes that arrived: consumers that keep up are served without touching a file.
+//! The last small batches of a log, as the bytes that arrived: consumers that keep up are served without touching a file.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::batch::Stored;
 use crate::types::{Offset, Timestamp};
 
 /// How long a batch stays: a consumer further behind than this reads files anyway, and an idle partition must not
@@ -45,17 +44,13 @@ impl TailBudget {
 pub(crate) struct CachedBatch {
     pub(crate) base_offset: Offset,
     pub(crate) last_offset: Offset,
-    pub(crate) stored: Stored,
+    pub(crate) bytes: Bytes,
     pub(crate) arrived: Timestamp,
 }
 
 impl CachedBatch {
-    fn len(&self) -> usize {
-        self.stored.head.len() + self.stored.body.len()
-    }
-
     fn cost(&self) -> usize {
-        self.len() + OVERHEAD
+        self.bytes.len() + OVERHEAD
     }
 }
 
@@ -150,14 +145,11 @@ impl TailCache {
         let mut left = bytes_max;
         for batch in batches.range(first..).take_while(|batch| batch.last_offset < end) {
             let granted = first_always && found.parts.is_empty();
-            if batch.len() > left && !granted {
+            if batch.bytes.len() > left && !granted {
                 break;
             }
-            left = left.saturating_sub(batch.len());
-            let Stored { head, body } = &batch.stored;
-            found
-                .parts
-                .extend([head, body].into_iter().filter(|part| !part.is_empty()).cloned());
+            left = left.saturating_sub(batch.bytes.len());
+            found.parts.push(batch.bytes.clone());
             found.next_offset = batch.last_offset.plus(1);
         }
         drop(batches);
@@ -203,10 +195,7 @@ mod tests {
         CachedBatch {
             base_offset: Offset(base),
             last_offset: Offset(base + records - 1),
-            stored: Stored {
-                head: Bytes::new(),
-                body: Bytes::from(vec![0; len]),
-            },
+            bytes: Bytes::from(vec![0; len]),
             arrived: Timestamp(arrived),
         }
     }

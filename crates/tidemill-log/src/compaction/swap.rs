@@ -67,25 +67,25 @@ pub(crate) fn remove_retired(disk: &dyn Disk, dir: &Path, old: &[Offset]) -> Res
     Ok(())
 }
 
-/// Finishes or undoes what a crash interrupted; says whether there was something.
-pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<bool, DiskError> {
+/// Finishes or undoes what a crash interrupted, as the `names` in `dir` tell; says whether there was something.
+pub(crate) fn recover(disk: &dyn Disk, dir: &Path, names: &[DirEntry]) -> Result<bool, DiskError> {
     let mut found = false;
     let mut swaps: Vec<Offset> = Vec::new();
-    let mut incomplete: Vec<String> = Vec::new();
+    let mut incomplete: Vec<&String> = Vec::new();
     let mut segments: BTreeMap<Offset, ()> = BTreeMap::new();
-    for entry in disk.list(dir)? {
+    for entry in names {
         let DirEntry::File { name, .. } = entry else {
             continue;
         };
         if name.ends_with(CLEANED) || name.ends_with(DELETED) {
-            disk.remove(&dir.join(&name))?;
+            disk.remove(&dir.join(name))?;
             found = true;
         } else if name.ends_with(SWAP) {
-            match base_of(&name, &format!("{LOG}{SWAP}")) {
+            match base_of(name, &format!("{LOG}{SWAP}")) {
                 Some(base) => swaps.push(base),
                 None => incomplete.push(name),
             }
-        } else if let Some(base) = base_of(&name, LOG) {
+        } else if let Some(base) = base_of(name, LOG) {
             segments.insert(base, ());
         }
     }

@@ -158,12 +158,16 @@ impl Log {
         for batch in ready {
             self.note_producer(writer, &batch)
                 .inspect_err(|error| self.poison(error))?;
-            self.tail.push(CachedBatch {
-                base_offset: batch.header.base_offset,
-                last_offset: batch.header.last_offset(),
-                stored: batch.stored,
-                arrived: append.now,
-            });
+            match batch.stored.in_one_piece() {
+                Some(bytes) => self.tail.push(CachedBatch {
+                    base_offset: batch.header.base_offset,
+                    last_offset: batch.header.last_offset(),
+                    bytes,
+                    arrived: append.now,
+                }),
+                // The tail has no holes.
+                None => self.tail.clear(),
+            }
         }
         self.log_end.store(last_offset.plus(1).0, Ordering::Release);
         writer.unsynced_records += last_offset.since(base_offset).unsigned_abs() + 1;

@@ -317,16 +317,15 @@ fn range(
     if first.header.last_offset() >= wanted.limit {
         return Ok(None);
     }
-    let (visible_end, visible_next) = match visible(segment, size, next_base, first, wanted.limit)? {
-        // An index that lies about the limit must not keep a reader from getting on.
-        (end, _) if end < first.end() => (first.end(), first.header.next_offset()),
-        found => found,
-    };
     let bytes_max = wanted.bytes_max as u64;
-    let (end, next_offset) = if visible_end - first.position <= bytes_max {
-        (visible_end, visible_next)
-    } else {
-        cut(segment, first, bytes_max)?
+    let (end, next_offset) = match cut_by_size(segment, size, first, wanted)? {
+        Some(found) => found,
+        None => match visible(segment, size, next_base, first, wanted.limit)? {
+            // An index that lies about the limit must not keep a reader from getting on.
+            (end, _) if end < first.end() => (first.end(), first.header.next_offset()),
+            (end, next_offset) if end - first.position <= bytes_max => (end, next_offset),
+            _ => cut(segment, first, bytes_max)?,
+        },
     };
     if end - first.position > bytes_max && wanted.first == FirstBatch::OnlyIfItFits {
         return Ok(None);
@@ -341,6 +340,22 @@ fn range(
         },
         next_offset,
     )))
+}
+
+/// As [`cut`], for a reader to whom the size sets the bound and not the limit, so that where the limit lies need not be
+/// looked up: most reads of those who are behind.
+fn cut_by_size(
+    segment: &Segment,
+    size: u64,
+    first: &Located,
+    wanted: &Wanted,
+) -> Result<Option<(u64, Offset)>, DiskError> {
+    let bytes_max = wanted.bytes_max as u64;
+    if size.saturating_sub(first.position) <= bytes_max || !segment.damages().is_empty() {
+        return Ok(None);
+    }
+    let found = cut(segment, first, bytes_max)?;
+    Ok(Some(found).filter(|(_, next_offset)| *next_offset <= wanted.limit))
 }
 
 /// Where the batches from `first` on end that lie below `limit`, and the offset there.
@@ -368,13 +383,15 @@ fn visible(
 fn cut(segment: &Segment, first: &Located, bytes_max: u64) -> Result<(u64, Offset), DiskError> {
     let indexed = segment.boundary(first.position, first.position.saturating_add(bytes_max))?;
     if let Some(batch) = indexed.and_then(|boundary| segment.scan(boundary).next()) {
-        let batch = batch?;
-        return Ok((batch.position, batch.header.base_offset));
+        let next = batch?;
+        segment.stopped_before(next);
+        return Ok((next.position, next.header.base_offset));
     }
     let mut end = (first.end(), first.header.next_offset());
     for batch in segment.scan(first.end()) {
         let batch = batch?;
         if batch.end() - first.position > bytes_max {
+            segment.stopped_before(batch);
             break;
         }
         end = (batch.end(), batch.header.next_offset());

@@ -104,7 +104,7 @@ fn nothing_above_the_high_watermark_is_seen() {
 }
 
 #[test]
-fn the_tail_serves_the_bytes_that_arrived() {
+fn the_tail_serves_small_batches_and_the_file_large_ones() {
     let (disk, options) = no_tail(&MemoryDisk::new());
     let options = OpenOptions {
         tail_budget: Arc::new(TailBudget::new(1 << 20)),
@@ -113,32 +113,74 @@ fn the_tail_serves_the_bytes_that_arrived() {
     let (log, _) = Log::open(disk, options, small(), NOW).unwrap();
     let large = "x".repeat(20_000);
     append(&log, batch_of(&["small"], 1));
-    let sent = batch_of(&[&large], 1);
-    append(&log, sent.clone());
-    let fetched = log
+    append(&log, batch_of(&["other"], 1));
+    let of_tail = log
         .read(Offset(0), ReadUpTo::HighWatermark, 1 << 20, FirstBatch::Always)
         .unwrap();
-    let parts = fetched.into_bytes().unwrap();
-    assert_eq!(
-        parts.len(),
-        2,
-        "the small one with the large one's first 16 bytes, and its rest"
+    assert!(matches!(of_tail.parts[..], [FetchPart::Memory(_)]));
+    let all = [
+        (0, "small".to_owned()),
+        (1, "other".to_owned()),
+        (2, large.clone()),
+        (3, "last".to_owned()),
+    ];
+    assert_eq!(read(&log, 0, 1 << 20).unwrap(), all[..2]);
+
+    append(&log, batch_of(&[&large], 1));
+    append(&log, batch_of(&["last"], 1));
+    let from = |offset| {
+        log.read(
+            Offset(offset),
+            ReadUpTo::HighWatermark,
+            1 << 20,
+            FirstBatch::Always,
+        )
+        .unwrap()
+        .parts
+    };
+    assert!(
+        matches!(from(0)[..], [FetchPart::File(_)]),
+        "a large batch leaves the tail empty"
     );
-    assert_eq!(parts[1].as_ptr(), sent[16..].as_ptr(), "not copied");
-    assert_eq!(
-        read(&log, 0, 1 << 20).unwrap(),
-        [(0, "small".to_owned()), (1, large.clone())]
-    );
+    assert!(matches!(from(3)[..], [FetchPart::Memory(_)]));
+    assert_eq!(read(&log, 0, 1 << 20).unwrap(), all);
 
     log.age(Timestamp(NOW.0 + 60_000));
-    let fetched = log
-        .read(Offset(0), ReadUpTo::HighWatermark, 1 << 20, FirstBatch::Always)
-        .unwrap();
-    assert!(matches!(fetched.parts[..], [FetchPart::File(_)]));
-    assert_eq!(
-        read(&log, 0, 1 << 20).unwrap(),
-        [(0, "small".to_owned()), (1, large)]
-    );
+    assert!(matches!(from(3)[..], [FetchPart::File(_)]));
+    assert_eq!(read(&log, 0, 1 << 20).unwrap(), all);
+}
+
+#[test]
+fn readers_that_go_on_where_they_stopped_miss_nothing() {
+    for segment_bytes in [600, 1 << 20] {
+        let (_, log) = new_log(LogConfig {
+            segment_bytes,
+            ..small()
+        });
+        fill(&log, 60);
+        // More readers than are remembered, each with its own size, all in turn.
+        let mut readers = [(0, Vec::new()); 12].map(|(at, got): (i64, Vec<_>)| (at, got));
+        while readers.iter().any(|(at, _)| *at < 60) {
+            for (size, (at, got)) in readers.iter_mut().enumerate() {
+                let fetched = log
+                    .read(
+                        Offset(*at),
+                        ReadUpTo::HighWatermark,
+                        100 * (size + 1),
+                        FirstBatch::Always,
+                    )
+                    .unwrap();
+                assert!(*at == 60 || fetched.next_offset.0 > *at);
+                *at = fetched.next_offset.0;
+                got.extend(fetched.into_bytes().unwrap());
+            }
+        }
+        let (_, first) = &readers[0];
+        for (_, got) in &readers {
+            assert_eq!(got.concat(), first.concat());
+        }
+        assert_eq!(contents(&log), numbered(0..60));
+    }
 }
 
 #[test]
