@@ -96,7 +96,7 @@ impl Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let port = port.to_string();
         let backoff = format!("log.cleaner.backoff.ms={CLEANER_BACKOFF_MS}");
-        let arguments = [&["start", &port, &backoff], more].concat();
+        let arguments = [&["start", port.as_str(), backoff.as_str()][..], more].concat();
         let address = script("kafka.sh", &arguments)?.trim().to_owned();
         let folder = std::env::var_os("PEERS_DIR").map_or_else(
             || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/peers"),

@@ -94,15 +94,11 @@ const RECORD_BYTES: u64 = 200;
 pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     let (ours, peers) = options.both(|server| figures(server, options))?;
     let peer = |of: fn(&Figures) -> f64| peers.as_ref().map_or(f64::NAN, of);
-    for (name, of) in [
-        (
-            "produce, 200 bytes, acks=1",
-            (|round| round.produce) as fn(&Round) -> Flow,
-        ),
-        ("consume, 200 bytes", |round| round.consume),
-    ] {
-        of(&ours.median).rows(name, peers.as_ref().map(|peers| of(&peers.median)), table);
-    }
+    let both = |of: fn(&Round) -> Flow| (of(&ours.median), peers.as_ref().map(|peers| of(&peers.median)));
+    let (our, peers_own) = both(|round| round.produce);
+    our.rows("produce, 200 bytes, acks=1", peers_own, table);
+    let (our, peers_own) = both(|round| round.consume);
+    our.rows("consume, 200 bytes", peers_own, table);
     table.measured(
         "resident memory after it",
         ours.resident_mb,
@@ -141,11 +137,11 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
     }
     let latency = [latency(server, "1", options)?, latency(server, "all", options)?];
     let of = |flow: fn(&Round) -> Flow| {
-        let median = |pick: fn(&Flow) -> f64| median(rounds.iter().map(|round| pick(&flow(round))).collect());
+        let middle = |pick: fn(&Flow) -> f64| median(rounds.iter().map(|round| pick(&flow(round))).collect());
         Flow {
-            rate: median(|flow| flow.rate),
-            cpu_per_gb: median(|flow| flow.cpu_per_gb),
-            busy: median(|flow| flow.busy),
+            rate: middle(|flow| flow.rate),
+            cpu_per_gb: middle(|flow| flow.cpu_per_gb),
+            busy: middle(|flow| flow.busy),
         }
     };
     Ok(Figures {
