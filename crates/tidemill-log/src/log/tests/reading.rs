@@ -159,7 +159,7 @@ fn readers_that_go_on_where_they_stopped_miss_nothing() {
         });
         fill(&log, 60);
         // More readers than are remembered, each with its own size, all in turn.
-        let mut readers = [(0, Vec::new()); 12].map(|(at, got): (i64, Vec<_>)| (at, got));
+        let mut readers: [(i64, Vec<_>); 12] = std::array::from_fn(|_| (0, Vec::new()));
         while readers.iter().any(|(at, _)| *at < 60) {
             for (size, (at, got)) in readers.iter_mut().enumerate() {
                 let fetched = log
