@@ -1,4 +1,6 @@
-//! Whether a log gets slower as it grows: the same appends and reads on a topic with 1 MB and on one with 20 GB, in turn.
+//! Whether a log gets slower as it grows: the same appends and fetches on a topic with 1 MB and on one with 20 GB, in turn.
+
+use std::io::Write;
 
 use anyhow::Result;
 
@@ -10,19 +12,21 @@ use crate::wire::Connection;
 
 /// What a round appends and reads: short, so that whatever else the machine does meets as many rounds of both.
 const ROUND_BYTES: u64 = 100_000_000;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 25;
 const SMALL_BYTES: u64 = 1_000_000;
 const FULL: &str = "large-full";
+/// Written and deleted before each round.
+const FRESH_BYTES: u64 = 150_000_000;
 
 pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     let server = Server::tidemill(&[])?;
     produce(&server, FULL, options.large_gb * 1_000_000_000)?;
-    let (mut large, mut small) = (Rates::default(), Rates::default());
+    let (mut large, mut small) = (Paces::default(), Paces::default());
     for place in 0..ROUNDS {
         // The small log is a new one each time, or it would not stay small.
         let new = format!("large-small-{place}");
         produce(&server, &new, SMALL_BYTES)?;
-        // Who comes second finds what the first left to be written to the disk, so they take turns.
+        // Whatever the second round of a pair inherits from the first, both inherit it as often.
         if place % 2 == 0 {
             large.round(&server, FULL)?;
             small.round(&server, &new)?;
@@ -35,34 +39,51 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
         ("append", large.appends, small.appends),
         ("fetch", large.fetches, small.fetches),
     ] {
+        let name = format!("{what}, log of {} GB beside one of 1 MB", options.large_gb);
+        let of = |paces: &[Pace], figure: fn(&Pace) -> f64| median(paces.iter().map(figure).collect());
         table.rates(
-            &format!(
-                "{what}, records/s, log of {} GB beside one of 1 MB",
-                options.large_gb
-            ),
-            median(large),
-            median(small),
+            &format!("{name}, records/s"),
+            of(&large, |pace| pace.records_per_second),
+            of(&small, |pace| pace.records_per_second),
             Asked::AtLeast(0.95),
+        );
+        table.costs(
+            &format!("{name}, CPU"),
+            of(&large, |pace| pace.cpu_per_gb),
+            of(&small, |pace| pace.cpu_per_gb),
+            "s/GB",
+            Asked::Nothing,
         );
     }
     Ok(())
 }
 
-/// Records a second of each round.
+/// The rounds on one of the logs.
 #[derive(Default)]
-struct Rates {
-    appends: Vec<f64>,
-    fetches: Vec<f64>,
+struct Paces {
+    appends: Vec<Pace>,
+    fetches: Vec<Pace>,
 }
 
-impl Rates {
+impl Paces {
     /// Appends, and reads what was appended.
     fn round(&mut self, server: &Server, topic: &str) -> Result<()> {
         rustix::fs::sync();
+        freshen_memory()?;
         let before = Connection::open(&server.address)?.ends(topic)?;
-        let rate = |pace: Pace| pace.records_per_second;
-        self.appends.push(rate(produce(server, topic, ROUND_BYTES)?));
-        self.fetches.push(rate(fetch_from(server, topic, before)?));
+        self.appends.push(produce(server, topic, ROUND_BYTES)?);
+        self.fetches.push(fetch_from(server, topic, before)?);
         Ok(())
     }
+}
+
+/// Leaves the kernel with memory that was page cache a moment ago, as much as a round takes: what it has not touched
+/// lately costs a virtual machine several times as much, and how much of that a round meets would be left to chance.
+fn freshen_memory() -> Result<()> {
+    let mut file = tempfile::tempfile()?;
+    let piece = vec![1; 1 << 20];
+    for _ in 0..FRESH_BYTES >> 20 {
+        file.write_all(&piece)?;
+    }
+    Ok(())
 }

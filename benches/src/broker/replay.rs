@@ -1,10 +1,11 @@
 //! Produce requests that were encoded beforehand, and Fetches whose records nobody looks at: what the broker itself
 //! can take and give. The broker is held to one core.
 
+use std::io::Write;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::Options;
 use crate::peers::Server;
@@ -44,50 +45,108 @@ pub(super) struct Pace {
     pub(super) cpu_per_gb: f64,
 }
 
+/// What is asked of a row in gigabytes and in records a second.
+struct Row {
+    name: &'static str,
+    gigabytes: Asked,
+    records: Asked,
+    of: fn(&Figures) -> Pace,
+}
+
+const ROWS: [Row; 3] = [
+    Row {
+        name: "in",
+        gigabytes: Asked::AtLeast(1.0),
+        records: Asked::AtLeast(2.5),
+        of: |figures| figures.written,
+    },
+    Row {
+        name: "in, all of it kept",
+        gigabytes: Asked::Nothing,
+        records: Asked::Nothing,
+        of: |figures| figures.kept,
+    },
+    Row {
+        name: "out",
+        gigabytes: Asked::Nothing,
+        records: Asked::AtLeast(5.5),
+        of: |figures| figures.read,
+    },
+];
+
+/// One server's rounds.
+struct Figures {
+    written: Pace,
+    kept: Pace,
+    read: Pace,
+}
+
 pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
     let (ours, peers) = options.both_with(&SETTINGS, |server| figures(server, options))?;
-    for (place, (what, gb, records)) in [("in", Some(1.0), 2.5e6), ("out", None, 5.5e6)]
-        .into_iter()
-        .enumerate()
-    {
-        let pick = |figures: &[Pace; 2]| figures.get(place).copied();
-        let (Some(our), peer) = (pick(&ours), peers.as_ref().and_then(pick)) else {
-            continue;
-        };
-        let value = |pace: Option<Pace>, of: fn(Pace) -> f64| pace.map_or(f64::NAN, of);
+    for row in ROWS {
+        let our = (row.of)(&ours);
+        let peer = |of: fn(Pace) -> f64| peers.as_ref().map_or(f64::NAN, |peers| of((row.of)(peers)));
+        let what = row.name;
         table.measured(
             &format!("replay {what}, one core, GB/s"),
             our.gigabytes_per_second,
-            value(peer, |p| p.gigabytes_per_second),
+            peer(|pace| pace.gigabytes_per_second),
             "GB/s",
-            gb.map_or(Asked::Nothing, Asked::AtLeast),
+            row.gigabytes,
         );
         table.measured(
             &format!("replay {what}, one core, 200-byte records/s"),
             our.records_per_second / 1e6,
-            value(peer, |p| p.records_per_second / 1e6),
+            peer(|pace| pace.records_per_second / 1e6),
             "M/s",
-            Asked::AtLeast(records / 1e6),
+            row.records,
         );
         table.measured(
             &format!("replay {what}, broker CPU"),
             our.cpu_per_gb,
-            value(peer, |p| p.cpu_per_gb),
+            peer(|pace| pace.cpu_per_gb),
             "s/GB",
             Asked::Nothing,
         );
     }
+    let (rate, cpu) = new_files(options.replay_gb * 1_000_000_000)?;
+    let name = "as many bytes to new files, nothing else";
+    table.measured(&format!("{name}, GB/s"), rate, f64::NAN, "GB/s", Asked::Nothing);
+    table.measured(&format!("{name}, CPU"), cpu, f64::NAN, "s/GB", Asked::Nothing);
     Ok(())
 }
 
-fn figures(server: &Server, options: &Options) -> Result<[Pace; 2]> {
+/// Gigabytes a second and CPU seconds a gigabyte of this process when it writes what the broker does, to new files: what
+/// is kept cannot be written faster.
+fn new_files(bytes: u64) -> Result<(f64, f64)> {
+    let piece = vec![b'v'; RECORD_BYTES * usize::try_from(BATCH_RECORDS)?];
+    let mut files = [(); PARTITIONS].map(|()| tempfile::tempfile());
+    let rounds = bytes / (piece.len() * PARTITIONS) as u64;
+    let (begin, before) = (Instant::now(), usage(std::process::id())?.cpu_seconds);
+    for _ in 0..rounds {
+        for file in &mut files {
+            let file = file
+                .as_mut()
+                .map_err(|error| anyhow!("a temporary file: {error}"))?;
+            file.write_all(&piece)?;
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let gigabytes = (rounds * (piece.len() * PARTITIONS) as u64) as f64 / 1e9;
+    let cpu = usage(std::process::id())?.cpu_seconds - before;
+    Ok((gigabytes / seconds, cpu / gigabytes))
+}
+
+fn figures(server: &Server, options: &Options) -> Result<Figures> {
     hold_to_one_core(server)?;
     let bytes = options.replay_gb * 1_000_000_000;
     Connection::open(&server.address)?.create(WRITTEN, i32::try_from(PARTITIONS)?, &RETENTION)?;
     produce(server, WRITTEN, bytes)?;
-    let written = middle(|| produce(server, WRITTEN, bytes))?;
-    produce(server, READ, bytes)?;
-    Ok([written, middle(|| fetch(server, READ))?])
+    Ok(Figures {
+        written: middle(|| produce(server, WRITTEN, bytes))?,
+        kept: produce(server, READ, bytes)?,
+        read: middle(|| fetch(server, READ))?,
+    })
 }
 
 /// The round of the middle rate.

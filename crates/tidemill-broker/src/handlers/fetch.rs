@@ -13,11 +13,14 @@ use crate::clock;
 use crate::error_code;
 use crate::fetch_sessions::{Membership, Plan, TopicKey, Wanted};
 use crate::partition::{Partition, check_epoch};
+use crate::settings::setting_value;
 use crate::shared::{Context, Shared};
 use crate::topics::Topic;
 use crate::waiters::Waiter;
 
 const READ_COMMITTED: i8 = 1;
+/// The first version whose clients can read zstd.
+const ZSTD_FROM: i16 = 10;
 
 /// From this size on a range of a file goes by `sendfile`: below it, reading is cheaper than two more calls.
 const SENDFILE_BYTES_MIN: usize = 16 * 1024;
@@ -38,7 +41,7 @@ pub(crate) async fn handle(context: Context, mut request: FetchRequest) -> (Fetc
             return (response, Vec::new());
         }
     };
-    let limits = Limits::of(&request, shared);
+    let limits = Limits::of(&request, context.version, shared);
     let mut reads = read_all(shared, &plan, &limits);
     if !reads.suffice(limits.bytes_min) && !limits.wait.is_zero() && !plan.wanted.is_empty() {
         reads = wait(shared, &plan, &limits, reads).await;
@@ -52,10 +55,11 @@ struct Limits {
     bytes_max: usize,
     wait: Duration,
     up_to: ReadUpTo,
+    reads_zstd: bool,
 }
 
 impl Limits {
-    fn of(request: &FetchRequest, shared: &Shared) -> Limits {
+    fn of(request: &FetchRequest, version: i16, shared: &Shared) -> Limits {
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         let bytes_max = size(request.max_bytes).min(shared.settings.fetch_bytes_max);
         Limits {
@@ -67,7 +71,18 @@ impl Limits {
             } else {
                 ReadUpTo::HighWatermark
             },
+            reads_zstd: version >= ZSTD_FROM,
         }
+    }
+
+    /// Why nothing of a topic may be given to this client. As with Kafka, the topic's setting decides: what producers
+    /// compressed by their own choice is theirs to agree on with consumers, and costs nobody a look into each batch.
+    fn refuse(&self, topic: &Topic, shared: &Shared) -> Result<(), ErrorCode> {
+        let is_zstd = || setting_value("compression.type", &topic.settings, &shared.values()) == "zstd";
+        if !self.reads_zstd && is_zstd() {
+            return Err(ErrorCode::UnsupportedCompressionType);
+        }
+        Ok(())
     }
 }
 
@@ -114,11 +129,14 @@ fn read_all(shared: &Shared, plan: &Plan, limits: &Limits) -> Reads {
             TopicKey::Id(_) if found.is_none() => ErrorCode::UnknownTopicId,
             _ => ErrorCode::UnknownTopicOrPartition,
         };
+        let allowed = found
+            .as_ref()
+            .map_or(Ok(()), |found| limits.refuse(found, shared));
         topic = Some((&wanted.topic, found));
         let result = partition
             .as_ref()
             .ok_or(missing)
-            .and_then(|p| read(p, wanted, limits, reads.bytes));
+            .and_then(|p| allowed.and_then(|()| read(p, wanted, limits, reads.bytes)));
         reads.failed |= result.is_err();
         reads.bytes += result.as_ref().map_or(0, Fetched::len);
         reads.partitions.push(PartitionRead { partition, result });

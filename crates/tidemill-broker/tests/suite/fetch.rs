@@ -1,7 +1,8 @@
 //! What Fetch, ListOffsets and OffsetForLeaderEpoch answer.
 
-use crate::support::{Client, batch, fetch_request, pair, values};
+use crate::support::{Client, batch, batch_with, fetch_request, pair, values};
 use tidemill_broker::{Broker, BrokerConfig};
+use tidemill_protocol::compression::Compression;
 use tidemill_protocol::messages::fetch::{FetchRequest, FetchTopic, ForgottenTopic};
 use tidemill_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use tidemill_protocol::messages::metadata::MetadataRequest;
@@ -51,6 +52,39 @@ async fn offsets_outside_the_log_and_wrong_epochs_are_errors() {
         response.responses[0].partitions[0].error_code,
         ErrorCode::UnknownLeaderEpoch
     );
+}
+
+/// As Kafka 4 answers: the topic's setting decides, and what producers compressed is theirs to agree on.
+#[tokio::test]
+async fn a_topic_of_zstd_needs_version_10() {
+    let (_broker, mut client) = pair().await;
+    client
+        .create("by-topic", 1, &[("compression.type", "zstd")])
+        .await;
+    client.create("by-producer", 1, &[]).await;
+    for topic in ["by-topic", "by-producer"] {
+        client
+            .produce(topic, 0, batch_with(Compression::Zstd, &["a"]))
+            .await;
+    }
+    for (topic, version, expected) in [
+        ("by-topic", 9, ErrorCode::UnsupportedCompressionType),
+        ("by-topic", 10, ErrorCode::None),
+        ("by-producer", 9, ErrorCode::None),
+    ] {
+        let response = client.call(&fetch_request(topic, 0, 0), version).await;
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, expected, "{topic} at version {version}");
+        let records = match expected {
+            ErrorCode::None => vec![(0, "a".to_string())],
+            _ => vec![],
+        };
+        assert_eq!(
+            values(&partition.records),
+            records,
+            "{topic} at version {version}"
+        );
+    }
 }
 
 #[tokio::test]
