@@ -38,7 +38,8 @@ pub struct Config {
     pub(crate) state_memory_bytes: Option<usize>,
     /// What all stores of the instance may cache above their databases; by default their share of the budget.
     pub(crate) cache_bytes_max: Option<usize>,
-    /// What one task may hold in memory: writes that are not committed, records that wait, outputs, what is in flight.
+    /// What one task may hold in memory: writes that are not committed, records that wait, the order of what is held back,
+    /// outputs, what is in flight.
     pub(crate) task_memory_bytes: usize,
     pub(crate) delete_retention: Duration,
     pub(crate) exactly_once: bool,
@@ -114,13 +115,18 @@ impl Default for Config {
     }
 }
 
-/// How `task.memory.max.bytes` is shared: half for what is written and not committed, a quarter for records that wait, an
-/// eighth each for outputs and for what is in flight. Work stops short of each share, with room for what one more record
+/// How `task.memory.max.bytes` is shared: half for what is written and not committed and the order of what is held back, a
+/// quarter for records that wait, an eighth each for outputs and for what is in flight. Work stops short of each share, with room for what one more record
 /// or poll may add. A record larger than that room goes through alone.
 impl Config {
     /// Of state written and not committed; more asks for a commit.
     pub(crate) fn overlay_bytes_max(&self) -> usize {
-        self.task_memory_bytes / 8 * 3
+        self.task_memory_bytes / 16 * 5
+    }
+
+    /// Of the order in which suppressions and `emit_on_close` let go what they hold back.
+    pub(crate) fn order_bytes_max(&self) -> usize {
+        self.task_memory_bytes / 16
     }
 
     /// Of records that one poll brings, and that a task may have waiting before its inputs are paused.

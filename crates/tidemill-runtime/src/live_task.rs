@@ -215,7 +215,8 @@ pub(crate) fn count_sent(changelogs: &mut [Changelog], sent: &Outputs) {
     }
 }
 
-/// The most that a task held in memory: records that wait, state that is not committed, outputs that are to be sent.
+/// The most that a task held in memory: records that wait, state that is not committed, the order of what
+/// is held back, outputs that are to be sent.
 /// What is in flight the producer bounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Held {
@@ -225,7 +226,7 @@ pub(crate) struct Held {
 impl Held {
     /// Takes notice of what it holds now.
     pub(crate) fn note(&mut self, task: &Task, outputs: &Outputs) {
-        let bytes = task.buffered().1 + task.dirty_bytes() + outputs.byte_len();
+        let bytes = task.buffered().1 + task.dirty_bytes() + task.order_bytes() + outputs.byte_len();
         self.bytes_max = self.bytes_max.max(bytes);
     }
 }

@@ -129,6 +129,14 @@ impl TimestampedRows<'_> {
         Some((key, value, timestamp))
     }
 
+    /// The headers of the row at this place; none in a store that keeps none.
+    ///
+    /// # Errors
+    /// When the row is damaged.
+    pub fn headers(&self) -> Result<Headers, StoreError> {
+        self.0.headers()
+    }
+
     /// Goes to the next row; at the end it stays there.
     ///
     /// # Errors

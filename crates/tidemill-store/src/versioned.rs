@@ -453,6 +453,12 @@ impl VersionedStore {
             .map(LatestRows)
     }
 
+    /// From when on versions can be put: what is before that is forgotten.
+    #[must_use]
+    pub fn history_from(&self) -> Timestamp {
+        Timestamp::from_millis(self.segments.live_from_ms())
+    }
+
     /// The greatest timestamp seen, which decides how far back the history goes; `None` before the first.
     #[must_use]
     pub fn stream_time(&self) -> Option<Timestamp> {

@@ -137,7 +137,7 @@ impl App {
     }
 
     /// Keeps headers wherever records are kept, as `headers.preserve=true` does for a program that is started: in tables,
-    /// windows, sessions, joins, and in what processors put with headers. So a trace goes on through all of them.
+    /// windows, sessions, joins, and in what processors put. So a trace goes on through all of them.
     ///
     /// Without it a result has the headers of the record that led to it, and nothing of the rows that record met, as in
     /// Kafka Streams. With it
@@ -146,7 +146,8 @@ impl App {
     /// - a row of a table or an aggregation has the headers of the record that changed it last;
     /// - what a join of streams gives for a record that met none, and what `emit_on_close` gives for a window, has the
     ///   headers of that record and of that window's row, not of the record whose time let them go;
-    /// - the rows of sessions have headers at all.
+    /// - the rows of sessions have headers at all;
+    /// - a row that a processor puts has the headers of the record being processed, or those it is given.
     ///
     /// Headers stand beside the values in the database and are headers in the changelog, whose keys and values stay the
     /// same. A store that begins or ceases to keep them is restored from its changelog once.

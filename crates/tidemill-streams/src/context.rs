@@ -56,6 +56,9 @@ pub(crate) struct Context {
     pub(crate) wall_time: Timestamp,
     /// Grows when state goes back to the last commit, so that what operators keep of it beside stores is made anew.
     pub(crate) epoch: u64,
+    // What operators keep in memory of the order in which rows of their stores come due, and how much each of them may.
+    pub(crate) order_bytes: usize,
+    pub(crate) order_bytes_max: usize,
     pub(crate) dropped: u64,
     // By the position of a node: how many records reached it. Only nodes that read a topic or run user code count.
     pub(crate) reached: Vec<u64>,

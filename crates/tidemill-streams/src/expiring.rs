@@ -63,6 +63,10 @@ impl Ttl {
         }
     }
 
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     fn now(&self, ctx: &Context) -> Timestamp {
         match self.clock {
             Clock::StreamTime => ctx.stream_time(),
@@ -107,7 +111,7 @@ impl Ttl {
     }
 
     /// Where the wall clock decides, the end of a row has no event time of its own.
-    fn event_time(&self, ctx: &Context, end: Timestamp) -> Timestamp {
+    pub(crate) fn event_time(&self, ctx: &Context, end: Timestamp) -> Timestamp {
         match self.clock {
             Clock::StreamTime => end,
             Clock::WallClock => ctx.stream_time(),
@@ -126,7 +130,7 @@ impl Ttl {
 
     /// Takes what is due out of the index, at most so much as one look takes: the keys of rows that are over, and when
     /// they were.
-    fn take_due(&self, ctx: &mut Context, now: Timestamp) -> Result<Due<Vec<u8>>, Halt> {
+    pub(crate) fn take_due(&self, ctx: &mut Context, now: Timestamp) -> Result<Due<Vec<u8>>, Halt> {
         let id = ctx.store_id(self.index);
         let rows = ctx.stores.key_value(id).prefix(&[DUE], BY_TIME)?;
         let Due { entries, mut next } = due_entries(rows, 1, now)?;

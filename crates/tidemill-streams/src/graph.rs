@@ -88,6 +88,30 @@ impl std::fmt::Debug for Input {
     }
 }
 
+/// How the times of a topic's records are taken from them, by the topic's name.
+pub(crate) type ExtractOf = Arc<dyn Fn(&str) -> Arc<dyn Extract> + Send + Sync>;
+
+/// A source that reads the topics whose names it wants.
+#[derive(Clone)]
+pub(crate) struct PatternDecl {
+    pub(crate) node: NodeId,
+    pub(crate) wants: Wants,
+    pub(crate) extract: Option<ExtractOf>,
+    pub(crate) reset: Option<Reset>,
+}
+
+impl PatternDecl {
+    /// Says how one of its topics is read, where the topic does not say so itself.
+    pub(crate) fn say_how_to_read(&self, topic: &str, input: &mut Input) {
+        if let Some(extract) = &self.extract {
+            input.extract.get_or_insert_with(|| extract(topic));
+        }
+        if let Some(reset) = self.reset {
+            input.reset.get_or_insert(reset);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct StoreDecl {
     pub(crate) spec: StoreSpec,
@@ -171,9 +195,11 @@ pub(crate) struct Graph {
     pub(crate) globals: Vec<GlobalDecl>,
     pub(crate) filled: Vec<FilledDecl>,
     // Sources that read whatever topics they want of those there are.
-    pub(crate) patterns: Vec<(NodeId, Wants)>,
+    pub(crate) patterns: Vec<PatternDecl>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
+    // Operators that keep in memory in which order their rows come due.
+    pub(crate) ordering: Vec<NodeId>,
     // By calls index.
     pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
     pub(crate) processors: Vec<(NodeId, Arc<Children>)>,
@@ -208,6 +234,7 @@ impl Graph {
             patterns: Vec::new(),
             slots: Vec::new(),
             punctuated: Vec::new(),
+            ordering: Vec::new(),
             calling: Vec::new(),
             processors: Vec::new(),
             watched: Vec::new(),

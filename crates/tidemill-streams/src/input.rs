@@ -24,17 +24,17 @@ pub(crate) trait Extract: Send + Sync {
     fn timestamp(&self, record: &RawRecord) -> Timestamp;
 }
 
-struct Extractor<K, V, F> {
-    topic: String,
-    key: Wire<K>,
-    value: Wire<V>,
-    time: F,
+/// What a record says of its time.
+pub(crate) type RecordTime<K, V> = Arc<dyn Fn(&Record<K, V>) -> Option<Timestamp> + Send + Sync>;
+
+pub(crate) struct Extractor<K, V> {
+    pub(crate) topic: String,
+    pub(crate) key: Wire<K>,
+    pub(crate) value: Wire<V>,
+    pub(crate) time: RecordTime<K, V>,
 }
 
-impl<K: 'static, V: 'static, F> Extract for Extractor<K, V, F>
-where
-    F: Fn(&Record<K, V>) -> Option<Timestamp> + Send + Sync,
-{
+impl<K: 'static, V: 'static> Extract for Extractor<K, V> {
     fn timestamp(&self, raw: &RawRecord) -> Timestamp {
         let (topic, headers) = (&self.topic, &raw.headers);
         // What cannot be read here cannot be read by the source either, where the policy decides about it.
@@ -86,7 +86,7 @@ impl App {
             topic: topic.name().to_owned(),
             key: topic.key().clone(),
             value: topic.value().clone(),
-            time,
+            time: Arc::new(time),
         };
         let mut graph = self.builder.lock();
         let index = graph.topic(topic.name(), TopicRole::External);

@@ -54,6 +54,10 @@ pub struct TaskConfig {
     /// Bytes of outputs with which the task stops taking up records, so that they can be sent; 8 MiB without a number.
     /// What one record leads to comes whole.
     pub output_bytes_max: Option<usize>,
+    /// Bytes of memory in which suppressions and `emit_on_close` keep the order of what they hold back, all of a task's
+    /// operators together; 16 MiB without a number. Of more rows than that they know the first, and look for the others in
+    /// their stores.
+    pub order_bytes_max: Option<usize>,
     /// The database of the instance's [`GlobalTask`](crate::GlobalTask); needed when the topology has global stores.
     pub globals: Option<Globals>,
 }

@@ -164,6 +164,7 @@ pub struct Topology {
     pub(crate) entries: Vec<Vec<(NodeId, Arc<dyn Entry>)>>,
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
+    pub(crate) ordering: Vec<NodeId>,
     pub(crate) clocks: Vec<String>,
     // By calls index.
     pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
@@ -203,6 +204,7 @@ impl Topology {
             entries: crate::physical::entries(graph),
             slots: graph.slots.clone(),
             punctuated: graph.punctuated.clone(),
+            ordering: graph.ordering.clone(),
             clocks: graph.clock_names(),
             calling: graph.calling.clone(),
             globals: graph.globals.clone(),

@@ -195,6 +195,7 @@ impl Worker {
         let task_config = TaskConfig {
             uncommitted_bytes_max: Some(config.overlay_bytes_max()),
             output_bytes_max: Some(config.output_bytes_max()),
+            order_bytes_max: Some(config.order_bytes_max()),
             stores: StoreOptions {
                 cache_bytes_max,
                 commits_held_max: commits_held_max(config.commit_interval),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidemill_client::{MemoryCluster, Record, TopicPartition};
 use tidemill_data::{Headers, StoreName, Timestamp, Topic};
 use tidemill_runtime::{Config, Running, Start};
-use tidemill_streams::App;
+use tidemill_streams::{App, Pattern, Reset};
 
 const ALL: Topic<String, String> = Topic::new("all-orders");
 
@@ -120,6 +120,33 @@ async fn a_topic_made_while_the_program_runs_is_read_in_all_its_partitions() {
     );
     let payments = TopicPartition::new("payments", 0);
     assert_eq!(cluster.committed("app", &payments), None);
+}
+
+/// The app's setting would leave out what was written before the program saw the topic, and this test would wait for it
+/// for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_topic_that_comes_later_is_read_from_where_its_pattern_says() {
+    let cluster = MemoryCluster::new();
+    cluster.topic("all-orders", 1);
+    cluster.topic("orders-eu", 1);
+    write(&cluster, "orders-eu", 0);
+    let app = App::new("app");
+    let orders = Pattern::<String, String>::new(|topic| topic.starts_with("orders-"));
+    app.stream_of_pattern(orders.reset(Reset::Earliest)).to(&ALL);
+    let state = tempfile::tempdir().expect("a temporary folder");
+    let config = Config::new()
+        .state_dir(state.path())
+        .set("auto.offset.reset", "latest")
+        .and_then(|config| config.set("metadata.max.age.ms", 1))
+        .expect("these settings are known");
+    let launch = app.launch(config).transport(cluster.clone());
+    let running = launch.start().await.expect("the program starts");
+    until_committed(&cluster, "orders-eu", 0, 1).await;
+    cluster.topic("orders-us", 1);
+    write(&cluster, "orders-us", 0);
+    until_committed(&cluster, "orders-us", 0, 1).await;
+    running.stop().await.expect("the program stops");
+    assert_eq!(values(&cluster, "all-orders"), ["orders-eu", "orders-us"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

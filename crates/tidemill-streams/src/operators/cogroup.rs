@@ -9,6 +9,7 @@ use crate::{
     Change, CogroupWindowKind, KGroupedStream, KStream, KTable, Materialized,
     builder::Builder,
     edge::{Outlet, PassOn},
+    expiring::Expiring,
     graph::{NodeId, NodeKind, StoreIndex},
     grouped::{StoredRows, Wanted},
     table_store::TableStore,
@@ -240,12 +241,20 @@ impl<K: Clone + 'static, A: 'static> CogroupedKStream<K, A> {
         let materialized = store.into();
         let builder = self.builder.clone();
         let mut graph = builder.lock();
-        let index = materialized.declare(&mut graph, COGROUP, StoreKind::Timestamped, true);
-        let store = TableStore::new(&graph, index, materialized.key, materialized.value);
+        let (index, ttl) = materialized.declare_expiring(&mut graph, COGROUP, StoreKind::Timestamped, true);
+        let store = TableStore::new(&graph, index, materialized.key, materialized.value).expiring(ttl);
         drop(graph);
         let (first, old): (First<A>, _) = (Arc::new(first), Wanted::default());
-        let (node, outlet) = self.merge(index, &store.format.name, |side, node| {
-            side.aggregate(node, store.clone(), Arc::clone(&first), old.clone())
+        let merged: Merged<K, K, A> = self.merge(index, &store.format.name);
+        // One operator lets the rows of all go: the one where they meet.
+        let expiring = Expiring::attach(&builder, merged.node, &store, &old, &merged.outlet);
+        let (node, outlet) = merged.attach(|side, node| {
+            let aggregation = RowsOfAny {
+                store: store.clone(),
+                old: old.clone(),
+                expiring: expiring.clone(),
+            };
+            side.aggregate(node, aggregation, Arc::clone(&first))
         });
         let (key, value) = (Some(store.format.key.clone()), Some(store.format.value.clone()));
         KTable {
@@ -259,12 +268,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedKStream<K, A> {
     }
 
     /// One aggregation a stream, all on one store, whose changes become one stream of changes.
-    pub(super) fn merge<L: 'static>(
-        self,
-        index: StoreIndex,
-        store: &str,
-        attach: impl Fn(Box<dyn Placed<K, A>>, NodeId) -> Arc<Outlet<L, Change<A>>>,
-    ) -> (NodeId, Arc<Outlet<L, Change<A>>>) {
+    pub(super) fn merge<L: 'static>(self, index: StoreIndex, store: &str) -> Merged<K, L, A> {
         let builder = self.builder;
         let mut repartitioned = 0;
         let mut placed = Vec::with_capacity(self.sides.len());
@@ -293,13 +297,11 @@ impl<K: Clone + 'static, A: 'static> CogroupedKStream<K, A> {
         sources.sort_unstable();
         sources.dedup();
         graph.copartitioned.push((merge, sources));
-        drop(graph);
-        let outlet = Outlet::new();
-        for (side, node) in placed.into_iter().zip(nodes) {
-            let changes = attach(side, node);
-            changes.attach(merge.0, Arc::new(PassOn(Arc::clone(&outlet))));
+        Merged {
+            sides: placed.into_iter().zip(nodes).collect(),
+            node: merge,
+            outlet: Outlet::new(),
         }
-        (merge, outlet)
     }
 
     pub(super) fn builder(&self) -> Builder {
@@ -329,9 +331,8 @@ pub(super) trait Placed<K, A> {
     fn aggregate(
         self: Box<Self>,
         node: NodeId,
-        store: TableStore<K, A>,
+        aggregation: RowsOfAny<K, A>,
         first: First<A>,
-        old: Wanted,
     ) -> Arc<Outlet<K, Change<A>>>;
 
     fn aggregate_windows(
@@ -340,6 +341,34 @@ pub(super) trait Placed<K, A> {
         aggregation: WindowsOfAny<K, A>,
         first: First<A>,
     ) -> Arc<Outlet<Windowed<K>, Change<A>>>;
+}
+
+/// The streams with their operators, and where their changes meet.
+pub(super) struct Merged<K, L, A> {
+    sides: Vec<(Box<dyn Placed<K, A>>, NodeId)>,
+    node: NodeId,
+    outlet: Arc<Outlet<L, Change<A>>>,
+}
+
+impl<K, L: 'static, A: 'static> Merged<K, L, A> {
+    /// Gives each stream its aggregation; the operator where they meet, and what it gives.
+    pub(super) fn attach(
+        self,
+        attach: impl Fn(Box<dyn Placed<K, A>>, NodeId) -> Arc<Outlet<L, Change<A>>>,
+    ) -> (NodeId, Arc<Outlet<L, Change<A>>>) {
+        for (side, node) in self.sides {
+            let changes = attach(side, node);
+            changes.attach(self.node.0, Arc::new(PassOn(Arc::clone(&self.outlet))));
+        }
+        (self.node, self.outlet)
+    }
+}
+
+/// The rows that all streams work into.
+pub(super) struct RowsOfAny<K, A> {
+    store: TableStore<K, A>,
+    old: Wanted,
+    expiring: Option<Arc<Expiring<K, A>>>,
 }
 
 /// What windows are aggregated, for values of any type.
@@ -391,20 +420,19 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> Placed<K, A> for Togeth
     fn aggregate(
         self: Box<Self>,
         node: NodeId,
-        store: TableStore<K, A>,
+        aggregation: RowsOfAny<K, A>,
         first: First<A>,
-        old: Wanted,
     ) -> Arc<Outlet<K, Change<A>>> {
         let out = Outlet::new();
         let work_in = self.work_in;
         let aggregate = Aggregate {
-            expiring: None,
+            expiring: aggregation.expiring,
             node,
             nulls: self.nulls,
-            store,
+            store: aggregation.store,
             first: move || first(),
             work_in: move |key: &K, value, row| work_in(key, value, row),
-            old,
+            old: aggregation.old,
             out: Arc::clone(&out),
         };
         self.stream.outlet.attach(node.0, Arc::new(aggregate));

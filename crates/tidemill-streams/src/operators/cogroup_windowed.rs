@@ -81,7 +81,8 @@ impl<K: Clone + 'static, A: 'static> TimeWindowedCogroupedKStream<K, A> {
         let (first, old): (First<A>, _) = (Arc::new(first), Wanted::default());
         let (node, outlet) = self
             .cogrouped
-            .merge(store.index, &store.format.name, |side, node| {
+            .merge(store.index, &store.format.name)
+            .attach(|side, node| {
                 let aggregation = WindowsOfAny::Time(self.windows, store.clone(), old.clone());
                 side.aggregate_windows(node, aggregation, Arc::clone(&first))
             });
@@ -171,7 +172,8 @@ impl<K: Clone + 'static, A: 'static> SessionWindowedCogroupedKStream<K, A> {
         let merge: Merge<A> = Arc::new(merge);
         let (node, outlet) = self
             .cogrouped
-            .merge(store.index, &store.format.name, |side, node| {
+            .merge(store.index, &store.format.name)
+            .attach(|side, node| {
                 let (store, old, merge) = (store.clone(), old.clone(), Arc::clone(&merge));
                 let aggregation = WindowsOfAny::Sessions(self.windows, store, old, merge);
                 side.aggregate_windows(node, aggregation, Arc::clone(&first))

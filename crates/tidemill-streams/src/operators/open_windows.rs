@@ -1,15 +1,12 @@
 //! The windows that `emit_on_close` has yet to emit, in the order in which they close, so that emitting them is no
-//! search through the store.
-//!
-//! However many windows are open, this takes no more than so many bytes: it then knows only the first to close, and looks
-//! through the store again when it has emitted those.
+//! search through the store. Of many only the first are known, see [`FirstDue`].
 
-use std::{
-    any::Any,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+use std::{any::Any, sync::Arc};
+
+use super::{
+    closer::Emission,
+    first_due::{Entry, FirstDue, Place},
 };
-
 use crate::{
     context::Context,
     edge::Flow,
@@ -17,14 +14,8 @@ use crate::{
     graph::{Graph, NodeId, SlotIndex},
 };
 
-/// When a window comes in order: for windows of a fixed size their start, for sessions end and start.
-pub(super) type Place = (i64, i64);
-
 /// A window that closed, and its key.
-pub(super) type Closed = (Place, Box<[u8]>);
-
-/// Keys by their windows' places.
-type Order = BTreeMap<Place, BTreeSet<Box<[u8]>>>;
+pub(super) type Closed = Entry;
 
 /// Says where windows are, and their keys.
 pub(super) type Found<'a> = &'a mut dyn FnMut(Place, &[u8]);
@@ -33,20 +24,9 @@ pub(super) struct OpenWindows {
     slot: SlotIndex,
 }
 
-/// Bytes of the windows that one operator knows in a task. Each time that so many were emitted, the store is looked
-/// through once: at 100 bytes a window, once for 160,000 of them.
-const BYTES_MAX: usize = 16 << 20;
-
-/// About what a window takes beside its key.
-const WINDOW_BYTES: usize = 64;
-
+#[derive(Default)]
 struct Known {
-    order: Order,
-    // Invariant: those of `order`, and at most `bytes_max` between calls.
-    bytes: usize,
-    bytes_max: usize,
-    // Windows from here on are only in the store. Invariant: all of `order` come before.
-    beyond: Option<Closed>,
+    order: FirstDue,
     // The last one taken out by a look at the clock that is not done yet.
     taken: Option<Closed>,
     // The epoch of the task's state that this is of; `None` before the store was looked at.
@@ -54,100 +34,38 @@ struct Known {
 }
 
 impl Known {
-    fn new(bytes_max: usize) -> Self {
-        Self {
-            order: Order::new(),
-            bytes: 0,
-            bytes_max,
-            beyond: None,
-            taken: None,
-            epoch: None,
-        }
-    }
-
-    fn forget(&mut self) {
+    fn forget(&mut self, bytes_max: usize) {
         *self = Self {
+            order: FirstDue::new(bytes_max),
             taken: self.taken.take(),
-            ..Self::new(self.bytes_max)
+            epoch: None,
         };
-    }
-
-    fn add(&mut self, place: Place, key: &[u8]) {
-        let is_beyond = |beyond: &Closed| (place, key) >= (beyond.0, &*beyond.1);
-        if self.beyond.as_ref().is_some_and(is_beyond) {
-            return;
-        }
-        let keys = self.order.entry(place).or_default();
-        if keys.contains(key) {
-            return;
-        }
-        keys.insert(key.into());
-        self.bytes += WINDOW_BYTES + key.len();
-        while self.bytes > self.bytes_max {
-            let Some(last) = self.pop_last() else { break };
-            self.beyond = Some(last);
-        }
-    }
-
-    fn pop_last(&mut self) -> Option<Closed> {
-        let mut last = self.order.last_entry()?;
-        let place = *last.key();
-        let key = last.get_mut().pop_last()?;
-        if last.get().is_empty() {
-            last.remove();
-        }
-        self.bytes -= WINDOW_BYTES + key.len();
-        Some((place, key))
-    }
-
-    fn remove(&mut self, place: Place, key: &[u8]) {
-        let Some(keys) = self.order.get_mut(&place) else {
-            return;
-        };
-        if keys.remove(key) {
-            self.bytes -= WINDOW_BYTES + key.len();
-        }
-        if keys.is_empty() {
-            self.order.remove(&place);
-        }
-    }
-
-    /// Whether windows up to a time may be in the store of which this knows nothing.
-    fn lacks(&self, last_ms: i64) -> bool {
-        let beyond = self.beyond.as_ref();
-        self.order.is_empty() && beyond.is_some_and(|(place, _)| place.0 <= last_ms)
     }
 
     /// Takes in a window that is in the store, unless it was taken out just now.
     fn found(&mut self, place: Place, key: &[u8]) {
         let is_taken = |taken: &Closed| (place, key) <= (taken.0, &*taken.1);
         if !self.taken.as_ref().is_some_and(is_taken) {
-            self.add(place, key);
+            self.order.add(place, key);
         }
     }
 
     fn take(&mut self, last_ms: i64) -> Vec<Closed> {
-        let later = match last_ms.checked_add(1) {
-            Some(next_ms) => self.order.split_off(&(next_ms, i64::MIN)),
-            None => Order::new(),
-        };
-        let closed = std::mem::replace(&mut self.order, later).into_iter();
-        let closed: Vec<Closed> = closed
-            .flat_map(|(place, keys)| keys.into_iter().map(move |key| (place, key)))
-            .collect();
-        let taken = closed.iter().map(|(_, key)| WINDOW_BYTES + key.len());
-        self.bytes -= taken.sum::<usize>();
+        let closed = self.order.take(last_ms);
         self.taken = closed.last().cloned();
         closed
     }
 }
 
 impl OpenWindows {
-    pub(super) fn declare(graph: &mut Graph, node: NodeId) -> Self {
+    pub(super) fn declare(graph: &mut Graph, node: NodeId, emission: Emission) -> Self {
+        if emission == Emission::OnClose {
+            graph.ordering.push(node);
+        }
         Self {
             slot: graph.slot(
                 node,
-                Arc::new(|| Box::new(Known::new(BYTES_MAX)) as Box<dyn Any + Send>),
+                Arc::new(|| Box::new(Known::default()) as Box<dyn Any + Send>),
             ),
         }
     }
@@ -157,7 +75,9 @@ impl OpenWindows {
         let known: &mut Known = state
             .downcast_mut()
             .expect("an operator's slot is of the type it made");
+        let before = known.order.bytes();
         let worked = work(known, ctx);
+        ctx.order_bytes = ctx.order_bytes.saturating_sub(before) + known.order.bytes();
         ctx.put_slot(self.slot, state);
         Some(worked)
     }
@@ -167,14 +87,14 @@ impl OpenWindows {
         self.with(ctx, |known, ctx| {
             // Until the store was looked at, it has this one for then.
             if known.epoch == Some(ctx.epoch) {
-                known.add(place, key);
+                known.order.add(place, key);
             }
         });
     }
 
     /// Notes that a window went.
     pub(super) fn remove(&self, ctx: &mut Context, place: Place, key: &[u8]) {
-        self.with(ctx, |known, _| known.remove(place, key));
+        self.with(ctx, |known, _| known.order.remove(place, key));
     }
 
     /// Takes out windows up to a time, in order: as many as are known, and none once all are out. `look` finds all that
@@ -187,8 +107,8 @@ impl OpenWindows {
         look: impl FnOnce(&mut Context, Found<'_>) -> Flow,
     ) -> Result<Vec<Closed>, Halt> {
         let taken = self.with(ctx, |known, ctx| {
-            if known.epoch != Some(ctx.epoch) || known.lacks(last_ms) {
-                known.forget();
+            if known.epoch != Some(ctx.epoch) || known.order.lacks(last_ms) {
+                known.forget(ctx.order_bytes_max);
                 look(ctx, &mut |place, key| known.found(place, key))?;
                 known.epoch = Some(ctx.epoch);
             }
@@ -200,11 +120,14 @@ impl OpenWindows {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// Opens and takes windows as numbers say, beside a set of all of them; what was taken, in order.
     fn taken(bytes_max: usize, steps: &[u64]) -> (Vec<Closed>, Vec<Closed>) {
-        let mut known = Known::new(bytes_max);
+        let mut known = Known::default();
+        known.forget(bytes_max);
         let mut store: BTreeSet<Closed> = BTreeSet::new();
         let (mut seen, mut expected) = (Vec::new(), Vec::new());
         let mut emitted_ms = 0;
@@ -216,19 +139,18 @@ mod tests {
             let window = ((start, 0), key.into_boxed_slice());
             match step / 35 % 9 {
                 0 => {
-                    known.remove(window.0, &window.1);
+                    known.order.remove(window.0, &window.1);
                     store.remove(&window);
                 }
                 1 => {
                     let last_ms = start;
                     expected.extend(store.iter().filter(|(place, _)| place.0 <= last_ms).cloned());
                     loop {
-                        if known.lacks(last_ms) {
-                            known.forget();
+                        if known.order.lacks(last_ms) {
+                            known.forget(bytes_max);
                             store.iter().for_each(|(place, key)| known.found(*place, key));
                         }
                         let closed = known.take(last_ms);
-                        assert!(closed.len() <= bytes_max / WINDOW_BYTES);
                         if closed.is_empty() {
                             break;
                         }
@@ -238,13 +160,11 @@ mod tests {
                     emitted_ms = last_ms;
                 }
                 _ => {
-                    known.add(window.0, &window.1);
+                    known.order.add(window.0, &window.1);
                     store.insert(window);
                 }
             }
-            assert!(known.bytes <= bytes_max);
-            let counted = known.order.values().flatten().map(|key| WINDOW_BYTES + key.len());
-            assert_eq!(known.bytes, counted.sum::<usize>());
+            assert!(known.order.bytes() <= bytes_max);
         }
         (seen, expected)
     }
@@ -260,7 +180,7 @@ mod tests {
         };
         for windows in [1, 2, 5, 1_000] {
             let steps: Vec<u64> = (0..20_000).map(|_| next()).collect();
-            let (seen, expected) = taken(windows * (WINDOW_BYTES + 4), &steps);
+            let (seen, expected) = taken(windows * 400, &steps);
             assert!(expected.len() > 1_000);
             assert_eq!(seen, expected, "{windows} known");
         }

@@ -2,7 +2,7 @@
 
 use std::{any::Any, marker::PhantomData, sync::Arc};
 
-use tidemill_data::{BoxError, Timestamp};
+use tidemill_data::{BoxError, Headers, Timestamp};
 
 use crate::{
     FixedKeyProcessor, Forward, KStream, KeyTimers, Processor, ProcessorContext, Record, Stores, Timers,
@@ -221,9 +221,8 @@ impl<K: 'static, V: 'static> KStream<K, V> {
                 Some(Ok(known)) if alone => timers.push((due, known)),
                 Some(Ok(_)) => graph.misuse(index, "they are given to two operators"),
                 Some(Err(why)) => graph.misuse(index, why),
-                // One operator that writes is enough to let what all of them wrote expire.
-                None if alone => expiring.push(due),
-                None => {}
+                // Of several operators the one that wrote last is to look at the store next.
+                None => expiring.push(due),
             }
         }
         let make = move || Box::new(make(stores.clone())) as Box<dyn Any + Send>;
@@ -256,13 +255,29 @@ struct Process<K, V, L, W, P> {
     types: PhantomData<fn(K, V) -> P>,
 }
 
+/// What a processor is called for: a record, or a time that has come.
+struct Called {
+    at: Timestamp,
+    headers: Headers,
+    punctuating: Option<Timestamp>,
+}
+
+impl Called {
+    fn by_clock(now: Timestamp) -> Self {
+        Self {
+            at: now,
+            headers: Headers::new(),
+            punctuating: Some(now),
+        }
+    }
+}
+
 impl<K: 'static, V: 'static, L: 'static, W: 'static, P: Processor<K, V, L, W>> Process<K, V, L, W, P> {
     /// Calls user code with the task's processor, which is taken out of its slot meanwhile.
     fn with(
         &self,
         ctx: &mut Context,
-        timestamp: Timestamp,
-        punctuating: Option<Timestamp>,
+        called: Called,
         call: impl FnOnce(&mut P, &mut Forward<'_, L, W>) -> Result<(), BoxError>,
     ) -> Flow {
         let Some(mut state) = ctx.take_slot(self.slot) else {
@@ -275,8 +290,9 @@ impl<K: 'static, V: 'static, L: 'static, W: 'static, P: Processor<K, V, L, W>> P
         let context = ProcessorContext {
             ctx,
             node: self.node,
-            timestamp,
-            punctuating,
+            timestamp: called.at,
+            headers: called.headers,
+            punctuating: called.punctuating,
             halted: &mut halted,
         };
         let mut forward = Forward {
@@ -301,13 +317,13 @@ impl<K: 'static, V: 'static, L: 'static, W: 'static, P: Processor<K, V, L, W>> P
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Halt> {
         let mut due = None;
-        self.with(ctx, now, Some(now), |_, to| {
+        self.with(ctx, Called::by_clock(now), |_, to| {
             due = Some(timers.take_due(to, now)?);
             Ok(())
         })?;
         let Some(due) = due else { return Ok(None) };
         for (time, key) in due.entries {
-            self.with(ctx, now, Some(now), |processor, to| {
+            self.with(ctx, Called::by_clock(now), |processor, to| {
                 processor.timer(key, time, to)
             })?;
         }
@@ -322,7 +338,7 @@ impl<K: 'static, V: 'static, L: 'static, W: 'static, P: Processor<K, V, L, W>> P
         if let Some((_, timers)) = self.timers.iter().find(|(due, _)| due.index() == store) {
             next = self.fire(ctx, timers, now)?;
         } else if let Some(expiring) = self.expiring.iter().find(|due| due.index() == store) {
-            self.with(ctx, now, Some(now), |_, to| {
+            self.with(ctx, Called::by_clock(now), |_, to| {
                 next = expiring.expire(to, now)?;
                 Ok(())
             })?;
@@ -341,9 +357,12 @@ where
     P: Processor<K, V, L, W>,
 {
     fn send(&self, ctx: &mut Context, record: Record<K, V>) -> Flow {
-        self.with(ctx, record.timestamp, None, |processor, to| {
-            processor.process(record, to)
-        })
+        let called = Called {
+            at: record.timestamp,
+            headers: ctx.stored(&record.headers).clone(),
+            punctuating: None,
+        };
+        self.with(ctx, called, |processor, to| processor.process(record, to))
     }
 }
 
@@ -369,7 +388,7 @@ where
 
     fn punctuate(&self, ctx: &mut Context, schedule: Schedule, now: Timestamp) -> Flow {
         match schedule.calls {
-            Calls::Punctuation { .. } => self.with(ctx, now, Some(now), |processor, to| {
+            Calls::Punctuation { .. } => self.with(ctx, Called::by_clock(now), |processor, to| {
                 processor.punctuate(schedule.id, now, to)
             }),
             Calls::DueIn(_) => self.look(ctx, &schedule, now),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, Topic, Wire};
+use tidemill_data::{Topic, Wire};
 
 use crate::{
     App, KStream, Record, TopicRole,
@@ -66,88 +66,6 @@ impl App {
             value: Some(value),
             ..stream
         }
-    }
-
-    /// The records of all topics whose names `wants` is true for, as one stream in the types' own formats.
-    ///
-    /// Which topics there are is asked when the program starts, and again as often as `metadata.max.age.ms` says: the
-    /// program then reads topics that have come, and no longer those that have gone. A test says it by
-    /// [`resolve`](Self::resolve). Without any such topic the program does not start. The app's own topics are never
-    /// asked about.
-    ///
-    /// Where a topic that comes has more partitions than those before, a store that is not behind a repartition would need
-    /// a larger changelog; the program then goes on without that topic, and the log says so.
-    ///
-    /// ```
-    /// # use tidemill_streams::App;
-    /// # use tidemill_data::Topic;
-    /// # const ALL: Topic<String, String> = Topic::new("all-orders");
-    /// let app = App::new("docs");
-    /// app.stream_matching::<String, String>(|topic| topic.starts_with("orders-")).to(&ALL);
-    /// app.resolve(&["orders-eu", "orders-us", "payments"]);
-    /// assert!(app.describe()?.contains("(topics: [orders-eu, orders-us])"));
-    /// # Ok::<(), tidemill_streams::TopologyError>(())
-    /// ```
-    pub fn stream_matching<K: Data, V: Data>(
-        &self,
-        wants: impl Fn(&str) -> bool + Send + Sync + 'static,
-    ) -> KStream<K, V> {
-        let outlet = Outlet::new();
-        let node = source(&self.builder, None, &[]);
-        self.builder.lock().patterns.push((node, Arc::new(wants)));
-        read(
-            &self.builder,
-            node,
-            &Wire::own(),
-            &Wire::own(),
-            &outlet,
-            NullKeys::Decode,
-        );
-        KStream::new(self.builder.clone(), node, outlet)
-    }
-
-    /// Says which topics there are, for [`stream_matching`](Self::stream_matching). The runtime does it when a program
-    /// starts, and from time to time after that. Said again, it holds for the topology that is built next.
-    ///
-    /// ```
-    /// # use tidemill_streams::App;
-    /// # use tidemill_data::Topic;
-    /// # const ALL: Topic<String, String> = Topic::new("all");
-    /// # let app = App::new("docs");
-    /// app.stream_matching::<String, String>(|topic| topic.ends_with("-orders")).to(&ALL);
-    /// app.resolve(&["eu-orders", "us-orders", "payments", "docs-own-orders"]);
-    /// assert_eq!(app.topology()?.subtopologies()[0].source_topics, ["eu-orders", "us-orders"]);
-    /// # Ok::<(), tidemill_streams::TopologyError>(())
-    /// ```
-    pub fn resolve(&self, topics: &[impl AsRef<str>]) {
-        let mut graph = self.builder.lock();
-        let own = format!("{}-", graph.app);
-        let others = topics.iter().map(AsRef::as_ref);
-        let mut others: Vec<&str> = others.filter(|topic| !topic.starts_with(&own)).collect();
-        others.sort_unstable();
-        for (node, wants) in graph.patterns.clone() {
-            let wanted = others.iter().filter(|topic| wants(topic));
-            let wanted = wanted
-                .map(|topic| graph.topic(topic, TopicRole::External))
-                .collect();
-            graph.node(node).kind = NodeKind::Source(wanted);
-        }
-    }
-
-    /// Whether the program has to be told which topics there are.
-    ///
-    /// ```
-    /// # use tidemill_streams::App;
-    /// # use tidemill_data::Topic;
-    /// # const ALL: Topic<String, String> = Topic::new("all");
-    /// # let app = App::new("docs");
-    /// assert!(!app.needs_resolving());
-    /// app.stream_matching::<String, String>(|topic| topic.ends_with("-orders")).to(&ALL);
-    /// assert!(app.needs_resolving());
-    /// ```
-    #[must_use]
-    pub fn needs_resolving(&self) -> bool {
-        !self.builder.lock().patterns.is_empty()
     }
 }
 

@@ -1,10 +1,9 @@
 //! `suppress`: changes of a table held back, so that only the last ones go on.
 //!
 //! What is held back is a store, logged as Kafka Streams logs it; its order is kept beside it and made anew from the
-//! store after a restart.
+//! store after a restart; of many rows only the first to go are known, see [`FirstDue`].
 
 mod bounds;
-mod buffer;
 mod row;
 
 use std::{any::Any, sync::Arc, time::Duration};
@@ -26,8 +25,11 @@ use crate::{
 };
 
 pub use self::bounds::{Buffer, WhenFull};
-use self::{buffer::Order, row::BufferedRow};
-use super::closer::{Closer, Emission};
+use self::row::BufferedRow;
+use super::{
+    closer::{Closer, Emission},
+    first_due::{FirstDue, Place},
+};
 
 impl<K: Data + Clone, V: Data + Clone> KTable<K, V> {
     /// Holds back changes until `limit` of stream time has passed since the first one of a row; the last one goes on.
@@ -178,6 +180,7 @@ fn declare(graph: &mut Graph, parent: NodeId, buffer: &Buffer) -> (NodeId, Store
     });
     let node = graph.add(name, NodeKind::Processor, &[parent]);
     graph.connect(node, &[index]);
+    graph.ordering.push(node);
     (node, index)
 }
 
@@ -205,19 +208,27 @@ struct Suppress<K, V> {
     out: Arc<Outlet<K, Change<V>>>,
 }
 
-/// The order of what is held back, as of an epoch of the task's state.
+/// What is held back of one task: how much, and in which order it leaves.
 #[derive(Default)]
 struct Held {
-    order: Order,
+    order: FirstDue,
+    records: u64,
+    // As Kafka Streams counts them.
+    bytes: u64,
+    // The epoch of the task's state that this is of; `None` before the store was looked at.
     loaded: Option<u64>,
+}
+
+fn place(time_ms: i64) -> Place {
+    (time_ms, 0)
 }
 
 impl<K: 'static, V: 'static> Edge<K, Change<V>> for Suppress<K, V> {
     fn send(&self, ctx: &mut Context, record: Record<K, Change<V>>) -> Flow {
         self.closer.arrived(ctx, record.timestamp);
         self.with(ctx, |held, ctx| {
-            self.hold_back(ctx, &mut held.order, record)?;
-            self.let_go(ctx, &mut held.order)
+            self.hold_back(ctx, held, record)?;
+            self.let_go(ctx, held)
         })
     }
 }
@@ -229,7 +240,7 @@ impl<K: 'static, V: 'static> Punctuated for Suppress<K, V> {
 
     fn punctuate(&self, ctx: &mut Context, _: Schedule, now: Timestamp) -> Flow {
         match self.closer.idle(ctx, now) {
-            Some(_) => self.with(ctx, |held, ctx| self.let_go(ctx, &mut held.order)),
+            Some(_) => self.with(ctx, |held, ctx| self.let_go(ctx, held)),
             None => Ok(()),
         }
     }
@@ -248,22 +259,29 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         let held: &mut Held = state
             .downcast_mut()
             .expect("an operator's slot is of the type it made");
+        let before = held.order.bytes();
         let worked = if held.loaded == Some(ctx.epoch) {
             work(held, ctx)
         } else {
             self.load(ctx, held).and_then(|()| work(held, ctx))
         };
+        ctx.order_bytes = ctx.order_bytes.saturating_sub(before) + held.order.bytes();
         ctx.put_slot(self.slot, state);
         worked
     }
 
     fn load(&self, ctx: &mut Context, held: &mut Held) -> Flow {
-        held.order = Order::default();
+        *held = Held {
+            order: FirstDue::new(ctx.order_bytes_max),
+            ..Held::default()
+        };
         let id = self.id(ctx);
         let mut rows = ctx.stores.key_value(id).all(Direction::Forward)?;
         while let Some((key, value)) = rows.entry() {
             let row = self.decode(value)?;
-            held.order.put(key, row.time_ms, row.counted_bytes(key));
+            held.records += 1;
+            held.bytes += row.counted_bytes(key);
+            held.order.add(place(row.time_ms), key);
             rows.advance()?;
         }
         drop(rows);
@@ -276,11 +294,11 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             .unreadable(BufferedRow::decode(row).ok_or_else(|| BoxError::from(UNREADABLE)))
     }
 
-    fn hold_back(&self, ctx: &mut Context, order: &mut Order, record: Record<K, Change<V>>) -> Flow {
+    fn hold_back(&self, ctx: &mut Context, all: &mut Held, record: Record<K, Change<V>>) -> Flow {
         let Some(key) = self.format.key_bytes(ctx, self.node, &record)? else {
             return Ok(());
         };
-        let held = self.hold_back_at(ctx, order, &key, record);
+        let held = self.hold_back_at(ctx, all, &key, record);
         ctx.key = key;
         held
     }
@@ -288,7 +306,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
     fn hold_back_at(
         &self,
         ctx: &mut Context,
-        order: &mut Order,
+        all: &mut Held,
         key: &[u8],
         record: Record<K, Change<V>>,
     ) -> Flow {
@@ -305,14 +323,18 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             return Ok(());
         };
         let id = self.id(ctx);
-        let before = match order.time_ms(key) {
-            Some(_) => ctx.stores.key_value(id).get(key)?.map(<[u8]>::to_vec),
-            None => None,
-        };
+        let before = ctx.stores.key_value(id).get(key)?.map(<[u8]>::to_vec);
         let before = before.as_deref().map(|row| self.decode(row)).transpose()?;
+        // A row that is held back already keeps its place.
         let (prior, time_ms) = match &before {
-            Some(before) => (before.prior, before.time_ms),
-            None => (old.as_deref(), (self.hold.time_ms)(&typed, timestamp)),
+            Some(before) => {
+                all.bytes -= before.counted_bytes(key);
+                (before.prior, before.time_ms)
+            }
+            None => {
+                all.records += 1;
+                (old.as_deref(), (self.hold.time_ms)(&typed, timestamp))
+            }
         };
         let current = ctx.current.as_ref();
         let row = BufferedRow {
@@ -326,7 +348,8 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             new: new.as_deref(),
             time_ms,
         };
-        order.put(key, time_ms, row.counted_bytes(key));
+        all.bytes += row.counted_bytes(key);
+        all.order.add(place(time_ms), key);
         let row = row.encode();
         ctx.stores
             .key_value(id)
@@ -347,37 +370,52 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         })
     }
 
-    /// Lets go what has waited long enough, and what there is no room for.
-    fn let_go(&self, ctx: &mut Context, order: &mut Order) -> Flow {
+    /// Hands on what has waited long enough, and what there is no room for.
+    fn let_go(&self, ctx: &mut Context, all: &mut Held) -> Flow {
         let due_ms = self.closer.time(ctx).millis().saturating_sub(self.hold.span_ms);
-        while order.first().is_some_and(|(time_ms, _)| time_ms <= due_ms) {
-            self.let_first_go(ctx, order)?;
+        while let Some(first) = self.first_until(ctx, all, due_ms)? {
+            self.let_row_go(ctx, all, first)?;
         }
-        while order.records() > self.records_max || order.bytes() > self.bytes_max {
+        while all.records > self.records_max || all.bytes > self.bytes_max {
             if self.when_full == WhenFull::ShutDown {
                 return Err(TaskError::BufferFull {
                     operator: ctx.topology.node_name(self.node).to_owned(),
-                    records: order.records(),
+                    records: all.records,
                     records_max: self.records_max,
-                    bytes: order.bytes(),
+                    bytes: all.bytes,
                     bytes_max: self.bytes_max,
                 }
                 .into());
             }
-            self.let_first_go(ctx, order)?;
+            let Some(first) = self.first_until(ctx, all, i64::MAX)? else {
+                break;
+            };
+            self.let_row_go(ctx, all, first)?;
         }
         Ok(())
     }
 
-    fn let_first_go(&self, ctx: &mut Context, order: &mut Order) -> Flow {
-        let Some(key) = order.first().map(|(_, key)| key.to_vec()) else {
-            return Ok(());
-        };
+    /// The first to leave, if its time is no later than this.
+    fn first_until(
+        &self,
+        ctx: &mut Context,
+        all: &mut Held,
+        last_ms: i64,
+    ) -> Result<Option<(Place, Vec<u8>)>, Halt> {
+        if all.order.lacks(last_ms) {
+            self.load(ctx, all)?;
+        }
+        let first = all.order.first().filter(|((time_ms, _), _)| *time_ms <= last_ms);
+        Ok(first.map(|(place, key)| (place, key.to_vec())))
+    }
+
+    fn let_row_go(&self, ctx: &mut Context, all: &mut Held, (place, key): (Place, Vec<u8>)) -> Flow {
         let id = self.id(ctx);
         let Some(row) = ctx.stores.key_value(id).get(&key)?.map(<[u8]>::to_vec) else {
             return self.format.unreadable(Err(BoxError::from(MISSING)));
         };
         let held = self.decode(&row)?;
+        let bytes = held.counted_bytes(&key);
         let new = held.new.map(|new| self.format.decode(new)).transpose()?;
         if new.is_some() || self.hold.tombstones {
             // Downstream knows the row as it was before the first change held back, not before the last one.
@@ -390,7 +428,9 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             };
             self.out.send(ctx, record)?;
         }
-        order.pop();
+        all.order.remove(place, &key);
+        all.records -= 1;
+        all.bytes -= bytes;
         ctx.stores.key_value(id).delete(&key, held.timestamp);
         Ok(())
     }

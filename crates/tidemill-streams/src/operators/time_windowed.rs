@@ -345,7 +345,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> TimeAggregation<K, V, A
         let mut graph = builder.lock();
         graph.node(node).closing = Some(self.windows.closing);
         let forgetting = graph.forgetting;
-        let open = OpenWindows::declare(&mut graph, node);
+        let open = OpenWindows::declare(&mut graph, node, self.emission);
         let closer = Closer::declare(&mut graph, node, self.windows.closing, self.emission);
         let called = closer.closes_when_idle();
         let key = self.store.format.key.clone();

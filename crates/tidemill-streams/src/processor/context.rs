@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemill_data::{BoxError, Timestamp};
+use tidemill_data::{BoxError, Headers, Timestamp};
 use tidemill_store::StoreId;
 
 use super::bound::Place;
@@ -20,6 +20,9 @@ pub struct ProcessorContext<'a> {
     pub(crate) node: NodeId,
     // The timestamp of the record being processed, or the time of the punctuation: that of changelog records.
     pub(crate) timestamp: Timestamp,
+    // What a row that is put keeps of headers, unless the processor says otherwise: those of the record being processed,
+    // none where headers are not preserved.
+    pub(crate) headers: Headers,
     // The time of the punctuation, if it is one.
     pub(crate) punctuating: Option<Timestamp>,
     // Set when the task has to stop; what user code makes of the error does not matter then.

@@ -121,6 +121,7 @@ impl<L: 'static, W: 'static> Forward<'_, L, W> {
             ctx: self.context.ctx,
             node: self.context.node,
             timestamp: self.context.timestamp,
+            headers: self.context.headers.clone(),
             punctuating: self.context.punctuating,
             halted: self.context.halted,
         };

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeBounds, sync::Arc, time::Duration};
 
-use tidemill_data::{BoxError, Data, StoreName};
+use tidemill_data::{BoxError, Data, Headers, StoreName};
 use tidemill_store::{Direction, StoreKind};
 
 use super::{
@@ -19,8 +19,8 @@ use crate::{App, Clock};
 /// Made by [`App::key_values`]; given to [`KStream::process_with`](crate::KStream::process_with), whose processors then
 /// read and write it. Rows come in the order of their keys' bytes.
 pub struct KeyValues<K, V> {
-    bound: Bound<K, V>,
-    expiry: Option<Arc<Expiry>>,
+    pub(super) bound: Bound<K, V>,
+    pub(super) expiry: Option<Arc<Expiry>>,
 }
 
 impl<K, V> Clone for KeyValues<K, V> {
@@ -147,7 +147,8 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
         kept(at, found)
     }
 
-    /// Sets the value of a key. A value that its format encodes to null deletes.
+    /// Sets the value of a key. A value that its format encodes to null deletes. Where headers are preserved, the row
+    /// keeps those of the record that is processed.
     ///
     /// # Errors
     /// As [`get`](Self::get), and when the value cannot be encoded.
@@ -182,17 +183,35 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
     /// assert_eq!(out, [1, 3]);
     /// ```
     pub fn put(&self, at: &mut ProcessorContext<'_>, key: &K, value: &V) -> Result<(), BoxError> {
+        let headers = at.headers.clone();
+        self.write(at, key, value, &headers)
+    }
+
+    pub(super) fn write(
+        &self,
+        at: &mut ProcessorContext<'_>,
+        key: &K,
+        value: &V,
+        headers: &Headers,
+    ) -> Result<(), BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
         let value = self.bound.value(value)?;
         let timestamp = at.timestamp;
         match (value, &self.expiry) {
             (None, None) => at.ctx.stores.key_value(id).delete(&key, timestamp),
             (None, Some(_)) => at.ctx.stores.timestamped(id).delete(&key, timestamp),
-            (Some(value), None) => at.ctx.stores.key_value(id).put(&key, &value, timestamp),
+            (Some(value), None) => at
+                .ctx
+                .stores
+                .key_value(id)
+                .put_with_headers(&key, &value, timestamp, headers),
             (Some(value), Some(expiry)) => {
                 expiry.touch(at, &key)?;
                 let now = at.now(expiry.clock());
-                at.ctx.stores.timestamped(id).put(&key, &value, now);
+                at.ctx
+                    .stores
+                    .timestamped(id)
+                    .put_with_headers(&key, &value, now, headers);
             }
         }
         Ok(())
@@ -505,9 +524,10 @@ impl<K: 'static, V: 'static> KeyValues<K, V> {
                             .takes(key)
                             .then(|| self.bound.row(key, value))
                             .transpose()?;
+                        let headers = rows.headers()?;
                         rows.advance()?;
-                        if row.is_some() {
-                            return Ok(row);
+                        if let Some(row) = row {
+                            return Ok(Some((row, headers)));
                         }
                     }
                     Ok(None)

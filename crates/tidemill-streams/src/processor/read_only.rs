@@ -2,7 +2,7 @@
 
 use std::{ops::RangeBounds, sync::Arc};
 
-use tidemill_data::{BoxError, Data, Place as At, Stamped, StoreName, Topic, Wire};
+use tidemill_data::{BoxError, Data, Headers, Place as At, Stamped, StoreName, Topic, Wire};
 use tidemill_store::{Direction, StoreKind};
 
 use super::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// The latest record of each key of a topic, for processors to read: see [`App::read_only_state_store`].
 pub struct ReadOnlyKeyValues<K, V> {
-    bound: Bound<K, V>,
+    pub(super) bound: Bound<K, V>,
     source: NodeId,
 }
 
@@ -141,9 +141,14 @@ impl<K: 'static, V: 'static> Edge<K, Option<V>> for Fill {
         let Some(key) = &current.record.key else {
             return Ok(());
         };
+        let headers = if ctx.topology.preserves_headers {
+            &current.record.headers
+        } else {
+            &Headers::new()
+        };
         let store = ctx.stores.timestamped(id);
         match &current.record.value {
-            Some(value) => store.put(key, value, record.timestamp),
+            Some(value) => store.put_with_headers(key, value, record.timestamp, headers),
             None => store.delete(key, record.timestamp),
         }
         Ok(())

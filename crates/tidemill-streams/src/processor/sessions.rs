@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemill_data::{BoxError, StoreName, Timestamp, Windowed};
+use tidemill_data::{BoxError, Headers, StoreName, Timestamp, Windowed};
 use tidemill_store::{Direction, Put, SessionRow, SessionRows, StoreKind};
 
 use super::{
@@ -15,7 +15,7 @@ use crate::{App, failure::Halt};
 
 /// A processor's values by key and session, for as long as the store's retention says.
 pub struct Sessions<K, V> {
-    bound: Bound<K, V>,
+    pub(super) bound: Bound<K, V>,
 }
 
 handle!(Sessions<K, V>);
@@ -173,7 +173,8 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
         value: &V,
     ) -> Result<(), BoxError> {
         let value = self.bound.value(value)?;
-        self.write(at, session, value.as_deref())
+        let headers = at.headers.clone();
+        self.write(at, session, value.as_deref().map(|value| (value, &headers)))
     }
 
     /// Removes a session.
@@ -222,17 +223,20 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
         self.write(at, session, None)
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         at: &mut ProcessorContext<'_>,
         session: &Windowed<K>,
-        value: Option<&[u8]>,
+        value: Option<(&[u8], &Headers)>,
     ) -> Result<(), BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(&session.key)?);
         let timestamp = at.timestamp;
         let store = at.ctx.stores.session(id);
         let put = match value {
-            Some(value) => store.put(&key, session.start_ms, session.end_ms, value, timestamp),
+            Some((value, headers)) => {
+                let span = (session.start_ms, session.end_ms);
+                store.put_with_headers(&key, span, value, timestamp, headers)
+            }
             None => store.remove(&key, session.start_ms, session.end_ms, timestamp),
         };
         if put == Put::Expired {
@@ -412,8 +416,9 @@ impl<K: 'static, V: 'static> Sessions<K, V> {
                 return Ok(None);
             };
             let row = self.session(row)?;
+            let headers = rows.headers()?;
             rows.advance()?;
-            Ok(Some(row))
+            Ok(Some((row, headers)))
         })
     }
 

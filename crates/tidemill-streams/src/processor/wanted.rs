@@ -51,9 +51,10 @@ impl<K: 'static, V: 'static> Bound<K, V> {
             while let Some((key, value, put_at)) = rows.entry() {
                 let takes = wanted.takes(key) && keeps(put_at);
                 let row = takes.then(|| self.row(key, value)).transpose()?;
+                let headers = rows.headers()?;
                 rows.advance()?;
-                if row.is_some() {
-                    return Ok(row);
+                if let Some(row) = row {
+                    return Ok(Some((row, headers)));
                 }
             }
             Ok(None)

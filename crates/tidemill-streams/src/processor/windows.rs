@@ -5,19 +5,20 @@ use std::{
     time::Duration,
 };
 
-use tidemill_data::{BoxError, StoreName, Timestamp, Windowed};
+use tidemill_data::{BoxError, Headers, StoreName, Timestamp, Windowed};
 use tidemill_store::{Direction, Put, StoreKind, WindowRow, WindowRows, WindowValues};
 
 use super::{
     ProcessorContext, StoreRows,
     bound::{Bound, kept},
+    rows::Next,
     stores::handle,
 };
 use crate::{App, failure::Halt};
 
 /// A processor's values by key and start of a window, for as long as the store's retention says.
 pub struct Windows<K, V> {
-    bound: Bound<K, V>,
+    pub(super) bound: Bound<K, V>,
     size_ms: i64,
 }
 
@@ -210,7 +211,8 @@ impl<K: 'static, V: 'static> Windows<K, V> {
         value: &V,
     ) -> Result<(), BoxError> {
         let value = self.bound.value(value)?;
-        self.write(at, key, start, value.as_deref())
+        let headers = at.headers.clone();
+        self.write(at, key, start, value.as_deref().map(|value| (value, &headers)))
     }
 
     /// Removes a key from the window that starts at `start`.
@@ -257,18 +259,18 @@ impl<K: 'static, V: 'static> Windows<K, V> {
         self.write(at, key, start, None)
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         at: &mut ProcessorContext<'_>,
         key: &K,
         start: Timestamp,
-        value: Option<&[u8]>,
+        value: Option<(&[u8], &Headers)>,
     ) -> Result<(), BoxError> {
         let (id, key) = (at.store(&self.bound.place)?, self.bound.key(key)?);
         let timestamp = at.timestamp;
         let store = at.ctx.stores.window(id);
         let put = match value {
-            Some(value) => store.put(&key, start.millis(), value, timestamp),
+            Some((value, headers)) => store.put_with_headers(&key, start.millis(), value, timestamp, headers),
             None => store.delete(&key, start.millis(), timestamp),
         };
         if put == Put::Expired {
@@ -455,12 +457,13 @@ fn next<R>(
     rows: &mut WindowRows<'_>,
     read: impl Fn(WindowRow<'_>) -> Result<R, Halt>,
     takes: impl Fn(&WindowRow<'_>) -> bool,
-) -> Result<Option<R>, Halt> {
+) -> Next<R> {
     while let Some(row) = rows.entry() {
         let row = takes(&row).then(|| read(row)).transpose()?;
+        let headers = rows.headers()?;
         rows.advance()?;
-        if row.is_some() {
-            return Ok(row);
+        if let Some(row) = row {
+            return Ok(Some((row, headers)));
         }
     }
     Ok(None)

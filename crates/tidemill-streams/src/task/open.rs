@@ -104,6 +104,7 @@ impl Task {
         let loops = extent.loops(&topology);
         let punctuated = topology.punctuated.iter();
         let starts: Vec<_> = punctuated.filter(|(node, _)| runs(*node)).cloned().collect();
+        let ordering = topology.ordering.iter().filter(|node| runs(**node)).count();
         let mut ctx = Context {
             partition: id.partition,
             stores,
@@ -119,6 +120,8 @@ impl Task {
             clocks: Clocks::new(topology.clocks.len()),
             wall_time: now,
             epoch: 0,
+            order_bytes: 0,
+            order_bytes_max: config.order_bytes_max.unwrap_or(ORDER_BYTES_MAX) / ordering.max(1),
             dropped: 0,
             reached: vec![0; topology.nodes.len()],
             failures: Vec::new(),
@@ -143,6 +146,9 @@ impl Task {
         })
     }
 }
+
+/// What the orders of all operators take at most, unless the runtime says: at 100 bytes a row, 160,000 of them.
+const ORDER_BYTES_MAX: usize = 16 << 20;
 
 /// The stores of these subtopologies that are restored from a topic.
 fn logged(topology: &Topology, stores: &StateStores, parts: &[usize]) -> Vec<LoggedStore> {

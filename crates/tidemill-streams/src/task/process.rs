@@ -50,6 +50,13 @@ impl Task {
         (self.queues.records(), self.queues.bytes())
     }
 
+    /// About the bytes in which operators keep the order of what they hold back: see
+    /// [`TaskConfig::order_bytes_max`](crate::TaskConfig::order_bytes_max).
+    #[must_use]
+    pub fn order_bytes(&self) -> usize {
+        self.ctx.order_bytes
+    }
+
     /// How many records of one topic wait.
     #[must_use]
     pub fn buffered_of(&self, topic: &str) -> usize {

@@ -9,4 +9,5 @@
 mod describe;
 mod describe_joins;
 mod discard;
+mod order;
 mod topology;

@@ -1,7 +1,7 @@
 //! What a topology tells those who run it: internal topics, their settings, lints, and programs that cannot run.
 
 use tidemill_data::{StoreName, Topic};
-use tidemill_streams::{App, Lint, Materialized};
+use tidemill_streams::{App, Lint, Materialized, Pattern, Reset};
 
 const CLICKS: Topic<String, String> = Topic::new("clicks");
 const CITIES: Topic<String, String> = Topic::new("cities");
@@ -145,4 +145,26 @@ fn a_record_too_large_for_the_producer_is_a_failure_of_its_sink() {
         matches!(failures.as_slice(), [failure] if failure.step == Step::Produce),
         "{failures:?}"
     );
+}
+
+#[test]
+fn the_topics_of_a_pattern_begin_where_it_says_and_those_found_later_too() {
+    const OWN: Topic<String, String> = Topic::new("orders-own");
+    const ALL: Topic<String, String> = Topic::new("all");
+    let app = App::new("app");
+    app.reset_of(&OWN, Reset::Refuse);
+    let orders = Pattern::<String, String>::new(|topic| topic.starts_with("orders-"));
+    app.stream_of_pattern(orders.reset(Reset::Latest)).to(&ALL);
+    app.stream_matching::<String, String>(|topic| topic.starts_with("bills-"))
+        .to(&ALL);
+    app.resolve(&["orders-eu", "orders-own", "bills-eu", "payments"]);
+    let resets = |topics: &[&str]| {
+        let topology = app.topology().expect("it can run");
+        let of = |topic: &&str| topology.reset_of(topic);
+        topics.iter().map(of).collect::<Vec<_>>()
+    };
+    let known = ["orders-eu", "orders-own", "bills-eu"];
+    assert_eq!(resets(&known), [Some(Reset::Latest), Some(Reset::Refuse), None]);
+    app.resolve(&["orders-us", "bills-eu"]);
+    assert_eq!(resets(&["orders-us", "bills-eu"]), [Some(Reset::Latest), None]);
 }

@@ -2,7 +2,7 @@
 
 use tidemill_data::{BoxError, Headers, SECOND, StoreName, Timestamp, Topic};
 use tidemill_streams::{
-    App, Clock, Forward, Policy, Processor, RawRecord, Record, ScheduleId, TaskError, Timers,
+    App, Clock, Forward, Pattern, Policy, Processor, RawRecord, Record, ScheduleId, TaskError, Timers,
 };
 use tidemill_testing::{TestDriver, TestError, ms};
 
@@ -316,4 +316,33 @@ fn a_topic_whose_records_say_their_time_is_ordered_by_it() {
         .map(|record| record.timestamp)
         .collect();
     assert_eq!(times, [ms(70), ms(5), ms(3)]);
+}
+
+#[test]
+fn the_topics_of_a_pattern_say_their_time_and_those_found_later_too() {
+    const EU: Topic<String, i64> = Topic::new("stamped-eu");
+    const US: Topic<String, i64> = Topic::new("stamped-us");
+    const OWN: Topic<String, i64> = Topic::new("stamped-own");
+    let app = App::new("app");
+    app.timestamps_of(&OWN, |record| Some(ms(1_000 + record.value)));
+    let stamped = Pattern::<String, i64>::new(|topic| topic.starts_with("stamped-"));
+    let stamped = stamped.timestamps(|record| (record.value >= 0).then(|| ms(record.value)));
+    app.stream_of_pattern(stamped).to(&NUMBERS);
+    app.resolve(&["stamped-eu", "stamped-own"]);
+    let times = |t: &mut TestDriver| -> Vec<Timestamp> {
+        let records = t.read(&NUMBERS).into_iter();
+        records.map(|record| record.timestamp).collect()
+    };
+    let mut t = TestDriver::new(&app);
+    for value in [70, 5, -1] {
+        t.pipe(&EU, "k", value, ms(3));
+    }
+    t.pipe(&OWN, "k", 9, ms(3));
+    assert_eq!(times(&mut t), [ms(70), ms(5), ms(3), ms(1_009)]);
+    app.resolve(&["stamped-eu", "stamped-us"]);
+    let mut t = TestDriver::new(&app);
+    t.pipe(&US, "k", 8, ms(3));
+    t.restart_without_state();
+    t.pipe(&EU, "k", 9, ms(3));
+    assert_eq!(times(&mut t), [ms(8), ms(9)]);
 }

@@ -14,6 +14,7 @@ mod fallible;
 mod headers;
 mod joins;
 mod kafka_bytes;
+mod processor_headers;
 mod processors;
 mod read_only;
 mod retry;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use tidemill_data::{StoreName, Topic};
-use tidemill_streams::{App, Clock, KTable, Materialized, Tumbling};
+use tidemill_data::{BoxError, StoreName, Topic};
+use tidemill_streams::{
+    App, Clock, FixedKeyProcessor, FixedKeyRecord, ForwardValues, KTable, KeyValues, Materialized, Tumbling,
+    Versions,
+};
 use tidemill_testing::{TestDriver, ms};
 
 const IN: Topic<String, i64> = Topic::new("in");
@@ -209,4 +212,164 @@ fn stores_that_cannot_expire_say_so() {
         error.contains(r#"store "windows" cannot have a time to live"#),
         "{error}"
     );
+}
+
+const AGES: Topic<String, i64> = Topic::new("ages");
+
+fn cogrouped(clock: Clock) -> impl Fn(&App) -> KTable<String, i64> {
+    move |app| {
+        let scores = app.stream(&IN).group_by_key();
+        let ages = app.stream(&AGES).group_by_key();
+        scores
+            .cogroup(|_, new, sum: &mut i64| *sum += new)
+            .cogroup(ages, |_, new, sum| *sum += 100 * new)
+            .aggregate(kept(clock))
+    }
+}
+
+#[test]
+fn rows_of_several_streams_go_when_none_of_them_put_them_again() {
+    let mut t = driver(cogrouped(Clock::StreamTime));
+    put(&mut t, "a", 1, 1_000);
+    put(&mut t, "b", 1, 1_010);
+    t.pipe(&AGES, "a".to_owned(), 3, ms(1_050));
+    assert_eq!(seen(&mut t), ["a=1 @1000", "b=1 @1010", "a=301 @1050"]);
+    // Whichever stream's record says the time, the row goes before it.
+    t.pipe(&AGES, "b".to_owned(), 1, ms(1_110));
+    assert_eq!(seen(&mut t), ["b=- @1110", "b=100 @1110"]);
+    t.restart_without_state();
+    put(&mut t, "c", 1, 1_150);
+    assert_eq!(seen(&mut t), ["a=- @1150", "c=1 @1150"]);
+    assert_eq!(keys(&mut t), ["b", "c"]);
+    t.commit();
+    let log = t.read_raw("app-store-changelog");
+    let last = log.iter().rfind(|record| record.key.as_deref() == Some(b"a"));
+    assert_eq!(last.unwrap().value, None);
+}
+
+#[test]
+fn rows_of_several_streams_go_by_the_wall_clock() {
+    let mut t = driver(cogrouped(Clock::WallClock));
+    put(&mut t, "a", 1, 7);
+    t.advance(Duration::from_millis(60));
+    t.pipe(&AGES, "a".to_owned(), 1, ms(8));
+    t.advance(Duration::from_millis(99));
+    assert_eq!(seen(&mut t), ["a=1 @7", "a=101 @8"]);
+    t.restart_without_state();
+    t.advance(Duration::from_millis(1));
+    assert_eq!(seen(&mut t), ["a=- @8"]);
+}
+
+type To<'a, 'b> = &'a mut ForwardValues<'b, String, Option<i64>>;
+
+/// Puts versions with the record's time; a value of 0 asks for the latest one, a negative one for that of a time.
+struct Keep(Versions<String, i64>);
+
+impl FixedKeyProcessor<String, i64, Option<i64>> for Keep {
+    fn process(&mut self, record: FixedKeyRecord<String, i64>, to: To<'_, '_>) -> Result<(), BoxError> {
+        let known = match record.value {
+            0 => self.0.get(to, record.key())?,
+            at @ ..0 => self.0.get_as_of(to, record.key(), ms(-at))?,
+            value => return self.0.put(to, record.key(), Some(&value), record.timestamp),
+        };
+        to.forward(record.with_value(known.map(|version| version.value)));
+        Ok(())
+    }
+}
+
+fn versions(clock: Clock, history: Duration) -> TestDriver {
+    let app = App::new("app");
+    let store = app.versions_with_ttl(&STORE, history, TTL, clock);
+    app.stream(&IN).process_values_with(store, Keep).to(&OUT);
+    TestDriver::new(&app)
+}
+
+#[test]
+fn the_latest_version_ends_when_its_time_is_over_and_the_past_stays() {
+    let mut t = versions(Clock::StreamTime, Duration::from_millis(10_000));
+    put(&mut t, "a", 5, 1_000);
+    put(&mut t, "a", 6, 1_050);
+    put(&mut t, "a", 0, 1_149);
+    put(&mut t, "a", 0, 1_150);
+    assert_eq!(seen(&mut t), ["a=6 @1149", "a=- @1150"]);
+    for restarted in [false, true] {
+        if restarted {
+            t.restart_without_state();
+        }
+        for at in [1_000, 1_049, 1_050, 1_149, 1_150, 1_160] {
+            put(&mut t, "a", -at, 1_160);
+        }
+        let expected = ["5", "5", "6", "6", "-", "-"].map(|value| format!("a={value} @1160"));
+        assert_eq!(seen(&mut t), expected, "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn a_version_that_comes_after_the_end_of_another_leaves_the_gap_between() {
+    let mut t = versions(Clock::StreamTime, Duration::from_millis(10_000));
+    put(&mut t, "a", 5, 1_000);
+    put(&mut t, "a", 6, 1_200);
+    for at in [1_099, 1_100, 1_199, 1_200] {
+        put(&mut t, "a", -at, 1_201);
+    }
+    let expected = ["5", "-", "-", "6"].map(|value| format!("a={value} @1201"));
+    assert_eq!(seen(&mut t), expected);
+}
+
+#[test]
+fn a_version_ends_even_if_the_history_does_not_go_back_to_its_end() {
+    let mut t = versions(Clock::StreamTime, Duration::from_millis(10));
+    put(&mut t, "a", 5, 1_000);
+    put(&mut t, "b", 6, 9_000);
+    put(&mut t, "a", 0, 9_001);
+    put(&mut t, "a", -8_995, 9_001);
+    assert_eq!(seen(&mut t), ["a=- @9001", "a=- @9001"]);
+    t.restart_without_state();
+    put(&mut t, "a", 0, 9_002);
+    put(&mut t, "b", 0, 9_002);
+    assert_eq!(seen(&mut t), ["a=- @9002", "b=6 @9002"]);
+}
+
+#[test]
+fn versions_end_by_the_wall_clock_with_and_without_their_database() {
+    for restart in [TestDriver::restart, TestDriver::restart_without_state] {
+        let mut t = versions(Clock::WallClock, Duration::from_millis(10_000));
+        put(&mut t, "a", 5, 1_000);
+        t.advance(Duration::from_millis(60));
+        put(&mut t, "b", 6, 1_001);
+        restart(&mut t);
+        t.advance(Duration::from_millis(40));
+        put(&mut t, "a", 0, 1_002);
+        put(&mut t, "b", 0, 1_002);
+        assert_eq!(seen(&mut t), ["a=- @1002", "b=6 @1002"]);
+    }
+}
+
+/// The row of a key that another operator than the first put is looked for, too: its index empties.
+#[test]
+fn rows_of_a_shared_store_go_whoever_put_them() {
+    struct Put(KeyValues<String, i64>);
+    impl FixedKeyProcessor<String, i64, Option<i64>> for Put {
+        fn process(&mut self, record: FixedKeyRecord<String, i64>, to: To<'_, '_>) -> Result<(), BoxError> {
+            self.0.put(to, record.key(), &record.value)
+        }
+    }
+    let app = App::new("app");
+    let store = app.key_values_with_ttl(&STORE, TTL, Clock::WallClock);
+    for topic in [&IN, &OTHER] {
+        app.stream(topic).process_values_with(store.clone(), Put).to(&OUT);
+    }
+    let mut t = TestDriver::new(&app);
+    put(&mut t, "a", 1, 1);
+    t.advance(TTL);
+    t.pipe(&OTHER, "b".to_owned(), 1, ms(2));
+    t.advance(TTL);
+    t.commit();
+    for log in ["app-store-changelog", "app-store-expiry-changelog"] {
+        let mut rows = std::collections::BTreeMap::new();
+        for record in t.read_raw(log) {
+            rows.insert(record.key, record.value);
+        }
+        assert_eq!(rows.into_values().flatten().count(), 0, "{log}");
+    }
 }
