@@ -8,6 +8,7 @@
 //! base64 of  version = 2 (1) | stream time of the task (8)
 //!            | entries (4) | { length of the name (4) | name | time (8) } …     all big-endian
 //! ```
+//! Kafka Streams ends it after the stream time where it has no entries, and writes -1 for a time that is not known.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,9 @@ pub(crate) struct ClockIndex(pub(crate) usize);
 
 /// Kafka's own format of partition time with processor metadata.
 const VERSION: u8 = 2;
+
+/// As Kafka Streams writes a time that it does not know.
+const UNKNOWN: i64 = -1;
 
 /// Bytes before base64: Kafka brokers keep at most 4,096 characters of metadata (`offset.metadata.max.bytes`).
 const ENCODED_BYTES_MAX: usize = 3_000;
@@ -108,7 +112,8 @@ impl Clocks {
             count += 1;
         }
         let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&self.task.millis().to_be_bytes());
+        let task = Some(self.task).filter(|time| *time > Timestamp::MIN);
+        bytes.extend_from_slice(&task.map_or(UNKNOWN, Timestamp::millis).to_be_bytes());
         bytes.extend_from_slice(&count.to_be_bytes());
         bytes.extend_from_slice(&entries);
         STANDARD.encode(bytes)
@@ -122,7 +127,9 @@ impl Clocks {
         let Some((task, times)) = decode(metadata) else {
             return false;
         };
-        self.observe_task(task);
+        if task.millis() != UNKNOWN {
+            self.observe_task(task);
+        }
         for (clock, name) in names.iter().enumerate() {
             if let Some(time) = times.get(*name) {
                 let _ = self.observe(ClockIndex(clock), *time);
@@ -148,7 +155,7 @@ fn decode(metadata: &str) -> Option<(Timestamp, BTreeMap<String, Timestamp>)> {
     }
     let task = take_time(&mut rest)?;
     let mut times = BTreeMap::new();
-    if *version == VERSION {
+    if *version == VERSION && !rest.is_empty() {
         for _ in 0..take_u32(&mut rest)? {
             let len = usize::try_from(take_u32(&mut rest)?).ok()?;
             let (name, after) = rest.split_at_checked(len)?;
@@ -214,8 +221,37 @@ mod tests {
         );
     }
 
+    /// What `TopicPartitionMetadata.encode` of Kafka Streams 4.1 gives.
     #[test]
-    fn kafka_streams_partition_time_is_understood() {
+    fn what_kafka_streams_commits_is_understood() {
+        let mut clocks = Clocks::new(1);
+        assert!(clocks.resume(&["abc"], "Av//////////"), "nothing is known");
+        assert_eq!(clocks.task(), Timestamp::MIN);
+        assert!(
+            clocks.resume(&["abc"], "AgAAAR9x+wTL"),
+            "a partition's time, and no entries"
+        );
+        assert_eq!(clocks.task(), at(1_234_567_890_123));
+        assert_eq!(clocks.operator(ClockIndex(0)), Timestamp::MIN);
+        assert!(
+            clocks.resume(&["abc"], "AgAAAR9x+wTLAAAAAQAAAANhYmMAAAAAAAAATQ=="),
+            "an entry"
+        );
+        assert_eq!(clocks.operator(ClockIndex(0)), at(77));
+    }
+
+    #[test]
+    fn the_time_of_a_task_that_read_nothing_is_unknown_to_kafka_streams_too() {
+        let text = Clocks::new(1).encode(&["a"]);
+        let bytes = STANDARD.decode(&text).unwrap();
+        assert_eq!(bytes, [[VERSION].as_slice(), &[0xff; 8], &[0; 4]].concat());
+        let mut again = Clocks::new(1);
+        assert!(again.resume(&["a"], &text));
+        assert_eq!(again.task(), Timestamp::MIN);
+    }
+
+    #[test]
+    fn the_partition_time_of_old_programs_is_understood() {
         let mut clocks = Clocks::new(0);
         assert!(clocks.resume(&[], &STANDARD.encode([1, 0, 0, 0, 0, 0, 0, 1, 0])));
         assert_eq!(clocks.task(), at(256));
@@ -226,7 +262,8 @@ mod tests {
         let mut clocks = Clocks::new(1);
         let _ = clocks.observe(ClockIndex(0), at(5));
         let whole = STANDARD.decode(clocks.encode(&["a"])).unwrap();
-        for cut in 0..whole.len() {
+        // All but the time alone, which Kafka Streams writes where it has no entries.
+        for cut in (0..whole.len()).filter(|cut| *cut != 9) {
             let mut fresh = Clocks::new(1);
             let text = STANDARD.encode(whole.get(..cut).unwrap());
             assert!(!fresh.resume(&["a"], &text), "cut at {cut}");
