@@ -6,3 +6,5 @@ pub mod oracle;
 pub mod crashes;
 #[cfg(feature = "cluster")]
 pub mod faults;
+#[cfg(feature = "cluster")]
+pub mod handover;

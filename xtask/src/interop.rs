@@ -4,7 +4,8 @@
 //! registry, does what the client's users do first, and prints one line `ok WHAT` for each thing that worked, one
 //! `fail WHAT` for each that did not, and one `skip WHAT: WHY` for each that was not asked for. It ends with 0 when all
 //! worked, with 77 when its runtime is not there (its last line says which), else it failed. The folders that end in
-//! `-tests` run the tests that a client ships.
+//! `-tests` run the tests that a client ships. What needs programs of ours beside the broker builds them in a script
+//! `build`, which has all the time it wants.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -66,6 +67,10 @@ fn clients(folder: &Path, wanted: &[String]) -> Result<Vec<PathBuf>> {
 }
 
 fn run_one(client: &Path, target: &Path, name: &str) -> Result<String> {
+    let build = client.join("build");
+    if build.exists() {
+        command::run(&build.to_string_lossy(), &[])?;
+    }
     let work = target.join("interop").join(name);
     fs::create_dir_all(&work)?;
     let data = work.join("data");
