@@ -1,6 +1,7 @@
 import java.time.Duration;
 import java.util.*;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
@@ -9,7 +10,7 @@ import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.errors.InvalidProducerEpochException;
 import org.apache.kafka.common.serialization.*;
 
-/** Groups of two and four members on four partitions, a fifth member idle, one leaving; transactions with offsets; fencing. */
+/** Groups of two and four members on four partitions, a fifth member idle, one leaving; patterns; transactions with offsets; fencing. */
 public class Client {
   static String bootstrap;
 
@@ -64,6 +65,42 @@ public class Client {
     KafkaConsumer<String, String> c = new KafkaConsumer<>(p);
     c.subscribe(List.of("four"));
     return c;
+  }
+
+  /** KIP-848: a pattern of re2's kind, which the broker matches, and one of Java's, which the client does. */
+  static void patterns() throws Exception {
+    pattern("broker", c -> c.subscribe(new SubscriptionPattern("broker-(eu|us)")));
+    pattern("client", c -> c.subscribe(Pattern.compile("client-(eu|us)")));
+  }
+
+  static void pattern(String by, java.util.function.Consumer<KafkaConsumer<String, String>> subscribe) throws Exception {
+    // A client that matches looks for new topics as often as it asks for metadata.
+    var reader = new KafkaConsumer<String, String>(
+        properties("group.id", "patterns-" + by, "group.protocol", "consumer", "metadata.max.age.ms", 500));
+    subscribe.accept(reader);
+    Set<String> wanted = Set.of(by + "-eu", by + "-us"), seen = new TreeSet<>();
+    try (Admin admin = Admin.create(properties()); var producer = new KafkaProducer<String, String>(properties())) {
+      // One topic after the other, while the member is there.
+      for (String name : List.of(by + "-eu", by + "-us", by + "-us-old")) {
+        admin.createTopics(List.of(new NewTopic(name, 2, (short) 1))).all().get();
+        producer.send(new ProducerRecord<>(name, "k", name)).get();
+        reader.poll(Duration.ofMillis(50)).forEach(r -> seen.add(r.value()));
+      }
+    }
+    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+    while ((seen.size() < 2 || reader.assignment().size() < 4) && System.nanoTime() < end)
+      reader.poll(Duration.ofMillis(100)).forEach(r -> seen.add(r.value()));
+    check(seen.equals(wanted), "the pattern saw " + seen);
+    Set<String> assigned = new TreeSet<>();
+    reader.assignment().forEach(p -> assigned.add(p.topic()));
+    check(assigned.equals(wanted) && reader.assignment().size() == 4, "the pattern got " + reader.assignment());
+    try (Admin admin = Admin.create(properties())) {
+      admin.deleteTopics(List.of(by + "-us")).all().get();
+    }
+    while (reader.assignment().size() > 2 && System.nanoTime() < end) reader.poll(Duration.ofMillis(100));
+    check(reader.assignment().size() == 2, "the pattern kept " + reader.assignment());
+    reader.close();
+    System.out.println("ok a pattern that the " + by + " matches under group.protocol=consumer: topics come and go");
   }
 
   static void transactions() throws Exception {
@@ -128,6 +165,7 @@ public class Client {
     }
     groups("classic");
     groups("consumer");
+    patterns();
     transactions();
   }
 }
