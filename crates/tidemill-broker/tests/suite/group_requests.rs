@@ -24,6 +24,8 @@ use tidemill_protocol::{ErrorCode, Uuid};
 
 use crate::support::Client;
 
+mod expiry;
+
 async fn start() -> (Broker, Client) {
     let broker = Broker::start(BrokerConfig::embedded()).await.unwrap();
     let mut client = Client::connect(&broker).await;
@@ -38,7 +40,7 @@ const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x05tides\xff\xff\xff\xff";
 fn join(group: &str, member: &str) -> JoinGroupRequest {
     JoinGroupRequest {
         group_id: group.into(),
-        session_timeout_ms: 10_000,
+        session_timeout_ms: 600_000,
         rebalance_timeout_ms: 10_000,
         member_id: member.into(),
         protocol_type: "consumer".into(),

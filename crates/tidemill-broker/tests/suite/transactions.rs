@@ -22,6 +22,7 @@ use tidemill_protocol::messages::{
 };
 
 mod administration;
+mod last_epoch;
 
 /// The versions of one kind of client.
 #[derive(Clone, Copy)]

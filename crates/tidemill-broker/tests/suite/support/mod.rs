@@ -45,6 +45,16 @@ impl Client {
         self.stream.write_all_buf(&mut frame).await.unwrap();
     }
 
+    /// Sends a request so many times before any answer is read; the numbers of the answers.
+    pub(crate) async fn send_all<R: Request>(&mut self, request: &R, version: i16, count: usize) -> Vec<i32> {
+        let mut numbers = Vec::with_capacity(count);
+        for _ in 0..count {
+            self.send(request, version).await;
+            numbers.push(self.correlation_id);
+        }
+        numbers
+    }
+
     /// Whether the broker answers at all: beyond its limits it closes a connection without a word.
     pub(crate) async fn is_served(&mut self) -> bool {
         let request = tidemill_protocol::messages::metadata::MetadataRequest::default();
