@@ -21,6 +21,8 @@ use tidemill_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopi
 use tidemill_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use tidemill_protocol::{Decode, Reader, Request, ResponseHeader, request_frame};
 
+mod packaging;
+
 struct Process {
     child: Child,
     address: String,
@@ -437,55 +439,4 @@ fn a_dead_letter_topic_or_file_that_is_not_there_is_named() {
     );
     let (ok, text) = tidemill(&[&list[..], &["--since", "yesterday"]].concat(), &[]);
     assert!(!ok && text.contains("2026-01-31T12:00:00Z"), "{text}");
-}
-
-/// The value of a key of the systemd unit.
-fn unit(key: &str) -> &'static str {
-    let unit = include_str!("../../../packaging/tidemill.service");
-    unit.lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-        .unwrap_or_else(|| panic!("the unit has no {key}"))
-}
-
-#[test]
-fn the_systemd_unit_starts_reloads_and_stops_the_broker() {
-    assert_eq!(unit("Restart"), "on-failure");
-    assert!(unit("After").contains("network"));
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("server.properties");
-    let properties = format!(
-        "listeners=PLAINTEXT://127.0.0.1:0\nlog.dirs={}/a\n",
-        dir.path().display()
-    );
-    std::fs::write(&file, &properties).unwrap();
-    let mut words = unit("ExecStart").split(' ');
-    assert_eq!(words.next(), Some("/usr/bin/tidemill"));
-    let arguments = words.map(|word| match word {
-        "/etc/tidemill/server.properties" => file.to_str().unwrap(),
-        other => other,
-    });
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
-    command.env_clear().args(arguments).stderr(Stdio::null());
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    output.read_line(&mut line).unwrap();
-    let address = line.trim().rsplit(' ').next().unwrap().to_string();
-    let mut process = Process { child, address };
-    let mut stream = TcpStream::connect(&process.address).unwrap();
-    assert_eq!(create(&mut stream), 1);
-    // The main process is told both by signals, as `/bin/kill -NAME $MAINPID`.
-    let signal = |key| {
-        let mut words = unit(key).split(' ');
-        assert_eq!(
-            (words.next(), words.next_back()),
-            (Some("/bin/kill"), Some("$MAINPID"))
-        );
-        words.next().unwrap()
-    };
-    process.signal(signal("ExecReload"));
-    assert_eq!(create(&mut stream), 1, "a reload does not end it");
-    process.signal(signal("ExecStop"));
-    assert!(process.child.wait().unwrap().success());
-    assert!(dir.path().join("a/.kafka_cleanshutdown").exists());
 }
