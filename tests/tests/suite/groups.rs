@@ -1,74 +1,24 @@
 //! Consumer groups with real clients: members that join, leave, die and come back, and a broker that does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
-use tidemill_broker::{Broker, BrokerConfig};
-use tokio::runtime::Runtime;
+
+use crate::server::Server;
+use crate::{PATIENCE, TICK};
 
 const TOPIC: &str = "tides";
 const PARTITIONS: usize = 4;
-/// Nothing here takes this long; a test that does hangs, and says so.
-const PATIENCE: Duration = Duration::from_secs(60);
-const TICK: Duration = Duration::from_millis(20);
 
-/// A broker that can be stopped and started again where its clients look for it.
-struct Server {
-    runtime: Runtime,
-    broker: Option<Broker>,
-    bootstrap: String,
-    dir: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let broker = runtime
-            .block_on(Broker::start(config("127.0.0.1:0", dir.path())))
-            .unwrap();
-        let bootstrap = broker.bootstrap().to_owned();
-        Self {
-            runtime,
-            broker: Some(broker),
-            bootstrap,
-            dir,
-        }
-    }
-
-    /// In good order.
-    fn stop(&mut self) {
-        let broker = self.broker.take().unwrap();
-        self.runtime.block_on(broker.shutdown());
-    }
-
-    /// As a crash would: nothing is synced, nothing is closed, every task ends where it is.
-    fn kill(&mut self) {
-        let runtime = std::mem::replace(&mut self.runtime, Runtime::new().unwrap());
-        drop(self.broker.take());
-        runtime.shutdown_timeout(PATIENCE);
-    }
-
-    fn start_again(&mut self) {
-        let config = config(&self.bootstrap, self.dir.path());
-        self.broker = Some(self.runtime.block_on(Broker::start(config)).unwrap());
-    }
-}
-
-fn config(listen: &str, dir: &Path) -> BrokerConfig {
-    BrokerConfig::embedded()
-        .set("listeners", format!("PLAINTEXT://{listen}"))
-        .unwrap()
-        .set("num.partitions", PARTITIONS)
-        .unwrap()
-        .with_data_dir(dir)
+/// A broker whose topics have `PARTITIONS` partitions, also when a producer makes them.
+fn start() -> Server {
+    Server::start(&[("num.partitions", &PARTITIONS.to_string())])
 }
 
 /// Counts what a member is told, besides what a member always does.
@@ -98,12 +48,9 @@ fn numbers(partitions: &TopicPartitionList) -> BTreeSet<i32> {
         .collect()
 }
 
+/// A client that soon hears of topics that others make.
 fn client(server: &Server) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &server.bootstrap);
-    client
-        .set("reconnect.backoff.ms", "10")
-        .set("reconnect.backoff.max.ms", "100");
+    let mut client = server.client();
     client.set("topic.metadata.refresh.interval.ms", "500");
     client
 }
@@ -202,7 +149,7 @@ fn committed(server: &Server, group: &str) -> BTreeMap<i32, (Offset, String)> {
 
 #[test]
 fn members_that_join_and_leave_share_all_partitions() {
-    let server = Server::start();
+    let server = start();
     produce(&server, 1);
     let first = member(&server, "share", &[]);
     settle(&[&first], "one member has everything");
@@ -218,7 +165,7 @@ fn members_that_join_and_leave_share_all_partitions() {
 
 #[test]
 fn a_member_that_dies_is_out_when_its_session_ends() {
-    let server = Server::start();
+    let server = start();
     produce(&server, 1);
     let short = [("session.timeout.ms", "400"), ("heartbeat.interval.ms", "50")];
     // A static member does not say goodbye when it closes: to the others that is death.
@@ -232,7 +179,7 @@ fn a_member_that_dies_is_out_when_its_session_ends() {
 
 #[test]
 fn a_static_member_that_restarts_moves_nobody() {
-    let server = Server::start();
+    let server = start();
     produce(&server, 1);
     let named = |name: &'static str| member(&server, "static", &[("group.instance.id", name)]);
     let (ebb, flow) = (named("ebb"), named("flow"));
@@ -257,7 +204,7 @@ fn a_static_member_that_restarts_moves_nobody() {
 
 #[test]
 fn cooperative_members_give_up_only_what_moves() {
-    let server = Server::start();
+    let server = start();
     produce(&server, 1);
     let cooperative = [("partition.assignment.strategy", "cooperative-sticky")];
     let first = member(&server, "cooperative", &cooperative);
@@ -272,7 +219,7 @@ fn cooperative_members_give_up_only_what_moves() {
 
 #[test]
 fn offsets_survive_any_end_of_the_broker() {
-    let mut server = Server::start();
+    let mut server = start();
     produce(&server, 10);
     let reader = member(&server, "kept", &[]);
     settle(&[&reader], "assigned");
@@ -308,7 +255,7 @@ fn offsets_survive_any_end_of_the_broker() {
 
 #[test]
 fn a_group_goes_on_when_the_broker_comes_back() {
-    let mut server = Server::start();
+    let mut server = start();
     produce(&server, 5);
     let (first, second) = (member(&server, "resume", &[]), member(&server, "resume", &[]));
     let seen = Mutex::new(BTreeMap::<i32, BTreeSet<i64>>::new());

@@ -1,9 +1,8 @@
 //! Producing and consuming with a real client: compressions, headers, restarts, many partitions, refusals.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -11,68 +10,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
-use tidemill_broker::{Broker, BrokerConfig};
-use tokio::runtime::Runtime;
+use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 
-/// Nothing here takes this long; a test that does hangs, and says so.
-const PATIENCE: Duration = Duration::from_secs(60);
-const TICK: Duration = Duration::from_millis(20);
-
-/// A broker that can be stopped and started again where its clients look for it.
-struct Server {
-    runtime: Runtime,
-    broker: Option<Broker>,
-    bootstrap: String,
-    dir: tempfile::TempDir,
-}
+use crate::server::Server;
+use crate::{PATIENCE, TICK};
 
 impl Server {
-    fn start() -> Self {
-        Self::start_with(&[])
-    }
-
-    fn start_with(settings: &[(&str, &str)]) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let start = Broker::start(config("127.0.0.1:0", dir.path(), settings));
-        let broker = runtime.block_on(start).unwrap();
-        let bootstrap = broker.bootstrap().to_owned();
-        Self {
-            runtime,
-            broker: Some(broker),
-            bootstrap,
-            dir,
-        }
-    }
-
-    /// In good order.
-    fn stop(&mut self) {
-        let broker = self.broker.take().unwrap();
-        self.runtime.block_on(broker.shutdown());
-    }
-
-    /// As a crash would: nothing is synced, nothing is closed, every task ends where it is.
-    fn kill(&mut self) {
-        let runtime = std::mem::replace(&mut self.runtime, Runtime::new().unwrap());
-        drop(self.broker.take());
-        runtime.shutdown_timeout(PATIENCE);
-    }
-
-    fn start_again(&mut self) {
-        let start = Broker::start(config(&self.bootstrap, self.dir.path(), &[]));
-        self.broker = Some(self.runtime.block_on(start).unwrap());
-    }
-
-    fn client(&self) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &self.bootstrap);
-        client
-            .set("reconnect.backoff.ms", "10")
-            .set("reconnect.backoff.max.ms", "100");
-        client
-    }
-
     fn writer(&self, settings: &[(&str, &str)]) -> Writer {
         let mut client = self.client();
         for (name, value) in settings {
@@ -104,13 +47,6 @@ impl Server {
         });
         records
     }
-}
-
-fn config(listen: &str, dir: &Path, settings: &[(&str, &str)]) -> BrokerConfig {
-    let listen = ("listeners", &*format!("PLAINTEXT://{listen}"));
-    let config = BrokerConfig::embedded().with_data_dir(dir);
-    let all = settings.iter().copied().chain([listen]);
-    all.fold(config, |config, (name, value)| config.set(name, value).unwrap())
 }
 
 /// What became of each record sent: where it lies, or why it does not.
@@ -230,58 +166,60 @@ fn only_delivery(writer: &Writer) -> Delivery {
     deliveries.into_iter().next().unwrap()
 }
 
-fn comes_back(compression: &str, idempotence: &str) {
-    let server = Server::start();
+/// Whatever the producer waits for before it goes on.
+fn comes_back(compression: &str) {
+    let server = Server::start(&[]);
     let expected: Vec<_> = (0..100).map(Record::sample).collect();
-    server.create_topic(compression, 1);
-    // Long enough for all to be one batch, so that the second read begins in the middle of it.
-    let writer = server.writer(&[
-        ("compression.type", compression),
-        ("enable.idempotence", idempotence),
-        ("linger.ms", "500"),
-    ]);
-    for record in &expected {
-        record.send(&writer, compression);
+    for (acks, idempotence) in [("0", "false"), ("1", "false"), ("all", "false"), ("all", "true")] {
+        let topic = format!("{compression}-{acks}-{idempotence}");
+        server.create_topic(&topic, 1);
+        // Long enough for all to be one batch, so that the second read begins in the middle of it.
+        let writer = server.writer(&[
+            ("compression.type", compression),
+            ("acks", acks),
+            ("enable.idempotence", idempotence),
+            ("linger.ms", "500"),
+        ]);
+        for record in &expected {
+            record.send(&writer, &topic);
+        }
+        writer.flush(PATIENCE).unwrap();
+        assert_eq!(server.read(&topic, 0, 100), expected, "{topic}");
+        let rest = server.read(&topic, 37, 63);
+        assert_eq!(rest, expected[37..], "{topic}, from the middle of a batch");
     }
-    writer.flush(PATIENCE).unwrap();
-    assert_eq!(server.read(compression, 0, 100), expected);
-    assert_eq!(
-        server.read(compression, 37, 63),
-        expected[37..],
-        "from the middle of a batch"
-    );
 }
 
 #[test]
 fn uncompressed_records_come_back_as_sent() {
-    comes_back("none", "false");
+    comes_back("none");
 }
 
 #[test]
 fn gzip_records_come_back_as_sent() {
-    comes_back("gzip", "true");
+    comes_back("gzip");
 }
 
 #[test]
 fn snappy_records_come_back_as_sent() {
-    comes_back("snappy", "false");
+    comes_back("snappy");
 }
 
 #[test]
 fn lz4_records_come_back_as_sent() {
-    comes_back("lz4", "true");
+    comes_back("lz4");
 }
 
 #[test]
 fn zstd_records_come_back_as_sent() {
-    comes_back("zstd", "false");
+    comes_back("zstd");
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_a_broker_that_restarts() {
     const EACH: usize = 300;
     const PARTITIONS: i32 = 3;
-    let mut server = Server::start();
+    let mut server = Server::start(&[]);
     server.create_topic("traffic", PARTITIONS);
     let writer = server.writer(&[("enable.idempotence", "true"), ("batch.num.messages", "10")]);
     let write = |from: usize| {
@@ -331,7 +269,7 @@ fn nothing_acknowledged_is_lost_or_doubled_by_a_broker_that_restarts() {
 #[test]
 fn a_thousand_partitions_take_and_give_records() {
     const PARTITIONS: i32 = 1000;
-    let mut server = Server::start();
+    let mut server = Server::start(&[]);
     server.create_topic("wide", PARTITIONS);
     let writer = server.writer(&[]);
     for partition in 0..PARTITIONS {
@@ -362,7 +300,7 @@ fn a_thousand_partitions_take_and_give_records() {
 
 #[test]
 fn offsets_are_found_by_timestamp() {
-    let server = Server::start();
+    let server = Server::start(&[]);
     server.create_topic("timed", 1);
     // One record a batch, so that the time index has something to tell.
     let writer = server.writer(&[("batch.num.messages", "1")]);
@@ -392,7 +330,7 @@ fn offsets_are_found_by_timestamp() {
 
 #[test]
 fn a_record_too_large_is_refused_and_the_next_is_not() {
-    let server = Server::start_with(&[("message.max.bytes", "10000")]);
+    let server = Server::start(&[("message.max.bytes", "10000")]);
     server.create_topic("small", 1);
     let writer = server.writer(&[]);
     send(&writer, "small", 0, &"x".repeat(20_000));
@@ -403,7 +341,7 @@ fn a_record_too_large_is_refused_and_the_next_is_not() {
 
 #[test]
 fn a_topic_is_not_made_by_asking_when_the_broker_may_not() {
-    let server = Server::start_with(&[("auto.create.topics.enable", "false")]);
+    let server = Server::start(&[("auto.create.topics.enable", "false")]);
     let writer = server.writer(&[("topic.metadata.propagation.max.ms", "0")]);
     let metadata = writer.client().fetch_metadata(Some("nowhere"), PATIENCE).unwrap();
     let error = metadata.topics()[0].error().map(RDKafkaErrorCode::from);

@@ -48,24 +48,6 @@ fn counted(name: &str, table: &KTable<String, i64>) {
     table.to_stream().to(&Topic::named(name));
 }
 
-fn check(golden: &str, compose: impl FnOnce(&App)) {
-    let app = App::new("app");
-    compose(&app);
-    assert_eq!(app.describe().expect("the topology can run"), golden);
-}
-
-macro_rules! golden {
-    ($($name:ident: $compose:expr;)*) => {
-        $(
-            #[test]
-            fn $name() {
-                let golden = include_str!(concat!("../../../../tests/golden/describe/", stringify!($name), ".txt"));
-                check(golden, $compose);
-            }
-        )*
-    };
-}
-
 golden! {
     stateless: |app| {
         app.stream(&topic("in"))

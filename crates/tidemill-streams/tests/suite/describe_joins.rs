@@ -17,24 +17,6 @@ fn out(table: &KTable<String, String>) {
     table.to_stream().to(&Topic::named("out"));
 }
 
-fn check(golden: &str, compose: impl FnOnce(&App)) {
-    let app = App::new("app");
-    compose(&app);
-    assert_eq!(app.describe().expect("the topology can run"), golden);
-}
-
-macro_rules! golden {
-    ($($name:ident: $compose:expr;)*) => {
-        $(
-            #[test]
-            fn $name() {
-                let golden = include_str!(concat!("../../../../tests/golden/describe/", stringify!($name), ".txt"));
-                check(golden, $compose);
-            }
-        )*
-    };
-}
-
 fn window() -> JoinWindow {
     JoinWindow::within(5 * SECOND)
 }

@@ -6,6 +6,9 @@
     reason = "all of this crate is tests, of which clippy sees only those marked"
 )]
 
+#[macro_use]
+mod golden;
+
 mod describe;
 mod describe_joins;
 mod discard;

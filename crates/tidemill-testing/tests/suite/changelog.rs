@@ -8,6 +8,8 @@ use tidemill_data::{Headers, SECOND, StoreName, Topic, Windowed};
 use tidemill_streams::{App, Buffer, RawRecord, Record, Session, Sliding, Tumbling};
 use tidemill_testing::{TestDriver, ms};
 
+use crate::hex::{hex, unhex};
+
 const GOLDEN: &str = include_str!("../../../../tests/golden/changelog/changelog.txt");
 
 const IN: Topic<String, String> = Topic::new("in");
@@ -60,21 +62,6 @@ fn pipe(driver: &mut TestDriver, line: &str) {
     driver.commit();
 }
 
-fn hex(bytes: Option<&Bytes>) -> String {
-    bytes.map_or("null".to_owned(), |bytes| {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    })
-}
-
-fn unhex(text: &str) -> Option<Bytes> {
-    let pairs = (text != "null").then(|| (0..text.len()).step_by(2));
-    pairs.map(|pairs| {
-        pairs
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-            .collect()
-    })
-}
-
 /// The changelog records that were not read yet, by topic and key.
 fn changelogs(driver: &mut TestDriver) -> Records {
     let mut lines = BTreeMap::new();
@@ -83,14 +70,14 @@ fn changelogs(driver: &mut TestDriver) -> Records {
             continue;
         }
         for record in driver.read_raw(&topic) {
-            let key = hex(record.key.as_ref());
-            let mut line = hex(record.value.as_ref());
+            let key = hex(record.key.as_deref());
+            let mut line = hex(record.value.as_deref());
             if !topic.contains("-store-") {
                 line.push_str(&format!(" @{}", record.timestamp));
             }
             // Kafka Streams puts no header on a tombstone of a buffer, and neither do we.
             for header in &record.headers {
-                line.push_str(&format!(" {}={}", header.name, hex(header.value.as_ref())));
+                line.push_str(&format!(" {}={}", header.name, hex(header.value.as_deref())));
             }
             lines.insert((topic.clone(), key), line);
         }

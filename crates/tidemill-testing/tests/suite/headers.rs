@@ -249,6 +249,10 @@ fn a_row_of_an_aggregation_has_the_headers_of_what_changed_it_last() {
     }
 }
 
+fn told(counts: KTable<Windowed<String>, i64>) {
+    counts.to_stream().to(&WINDOWS);
+}
+
 #[test]
 fn windows_and_sessions_that_close_have_the_headers_of_their_rows() {
     let records: &[Piped<'_>] = &[
@@ -257,34 +261,22 @@ fn windows_and_sessions_that_close_have_the_headers_of_their_rows() {
         (&LEFT, "j", "late", 600_000),
     ];
     let tumbling = |app: &App| {
-        let grouped = app.stream(&LEFT).group_by_key().window(Tumbling::of(MINUTE));
-        grouped
-            .emit_on_close()
-            .count(Materialized::unnamed())
-            .to_stream()
-            .to(&WINDOWS);
+        let windows = app.stream(&LEFT).group_by_key().window(Tumbling::of(MINUTE));
+        told(windows.emit_on_close().count(Materialized::unnamed()));
     };
     let sliding = |app: &App| {
-        let grouped = app.stream(&LEFT).group_by_key().window(Sliding::within(MINUTE));
-        grouped
-            .emit_on_close()
-            .count(Materialized::unnamed())
-            .to_stream()
-            .to(&WINDOWS);
+        let windows = app.stream(&LEFT).group_by_key().window(Sliding::within(MINUTE));
+        told(windows.emit_on_close().count(Materialized::unnamed()));
     };
     let sessions = |app: &App| {
-        let grouped = app.stream(&LEFT).group_by_key().window(Session::gap(MINUTE));
-        grouped
-            .emit_on_close()
-            .count(Materialized::unnamed())
-            .to_stream()
-            .to(&WINDOWS);
+        let windows = app.stream(&LEFT).group_by_key().window(Session::gap(MINUTE));
+        told(windows.emit_on_close().count(Materialized::unnamed()));
     };
     let suppressed = |app: &App| {
         let grouped = app.stream(&LEFT).group_by_key().window(Tumbling::of(MINUTE));
         let counts = grouped.count(Materialized::unnamed());
         let held = counts.suppress_until_window_closes(Buffer::unbounded());
-        held.to_stream().to(&WINDOWS);
+        told(held);
     };
     let own = "trace=l2 left=l2".to_owned();
     let closers = "trace=late left=late".to_owned();

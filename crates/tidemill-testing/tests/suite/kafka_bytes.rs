@@ -11,6 +11,8 @@ use tidemill_streams::{
 };
 use tidemill_testing::{TestDriver, ms};
 
+use crate::hex::hex;
+
 type Text = Option<String>;
 
 const LEFT: Topic<String, Text> = Topic::new("left");
@@ -103,17 +105,6 @@ fn run(compose: impl FnOnce(&App), nulls: Nulls) -> String {
         }
     }
     text
-}
-
-fn hex(bytes: Option<&[u8]>) -> String {
-    match bytes {
-        None => "null".to_owned(),
-        Some([]) => "empty".to_owned(),
-        Some(bytes) => bytes.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-            text
-        }),
-    }
 }
 
 /// Lines agree, but for a timestamp that Kafka Streams left to the broker, written `null`.

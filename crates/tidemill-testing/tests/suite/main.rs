@@ -12,6 +12,7 @@ mod changelog;
 mod driver;
 mod fallible;
 mod headers;
+mod hex;
 mod joins;
 mod kafka_bytes;
 mod processor_headers;
