@@ -261,7 +261,29 @@ impl Topics {
             partitions,
             settings,
         }])?;
-        self.show(new.name, id, new.settings, partitions)
+        let shown = self.show(new.name.clone(), id, new.settings, partitions);
+        shown.inspect_err(|_| self.take_back(&mut metadata, &new.name, id, partitions))
+    }
+
+    /// Undoes what could be made of a topic before the disk refused. Left there, its partitions would be taken for those
+    /// of the next topic of that name, and be deleted as strays by the start after that.
+    fn take_back(&self, metadata: &mut MetadataFile, name: &str, id: Uuid, count: u32) {
+        let partitions = (0..count).filter_map(|index| i32::try_from(index).ok());
+        let made: Vec<_> = partitions
+            .map(|index| TopicPartition::new(name, index))
+            .filter(|partition| {
+                self.dirs
+                    .log(partition)
+                    .is_some_and(|log| log.topic_id() == Some(id))
+            })
+            .collect();
+        let taken_back = metadata
+            .append(&[Change::TopicDeleted { id }])
+            .map_err(TopicError::from)
+            .and_then(|()| Ok(self.dirs.delete(&made)?));
+        if let Err(error) = taken_back {
+            tracing::error!(topic = name, %error, "a topic that could not be made is cleared away by the next start");
+        }
     }
 
     /// The topic `name`, made with `make` if it is not there.

@@ -213,14 +213,24 @@ impl LogDirs {
         let dir = parent.path.join(partition.to_string());
         self.clear_the_way(&dir, &partition)?;
         self.disk.create_dir(&dir)?;
-        partition_metadata::write(&*self.disk, &dir, topic_id)?;
         let tail_budget = Arc::clone(&self.tail_budget);
         let options = OpenOptions {
             tail_budget,
-            ..OpenOptions::new(dir, partition.clone())
+            ..OpenOptions::new(&dir, partition.clone())
         };
-        let (log, _) = Log::open(Arc::clone(&self.disk), options, config, now)?;
-        let log = Arc::new(log);
+        let opened = partition_metadata::write(&*self.disk, &dir, topic_id)
+            .map_err(OpenError::from)
+            .and_then(|()| Log::open(Arc::clone(&self.disk), options, config, now));
+        let log = match opened {
+            Ok((log, _)) => Arc::new(log),
+            Err(error) => {
+                // A directory without the topic's id would be taken for a partition that is only unknown.
+                if let Err(left) = self.clear_the_way(&dir, &partition) {
+                    tracing::error!(%partition, error = %left, "half a partition is left behind");
+                }
+                return Err(error);
+            }
+        };
         self.logs
             .write()
             .unwrap_or_else(PoisonError::into_inner)

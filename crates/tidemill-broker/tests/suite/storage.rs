@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::faulty_disk::{Fault, FaultyDisk};
-use crate::support::{Client, batch, values};
+use crate::support::{Client, batch, create_request, values};
 use tidemill_broker::{Broker, BrokerConfig};
 use tidemill_protocol::ErrorCode;
 use tidemill_protocol::messages::delete_records::{
@@ -256,6 +256,37 @@ async fn a_full_disk_refuses_the_write_and_takes_it_once_there_is_room() {
     assert_eq!(client.produce("full", 0, batch(&["c"])).await.base_offset, 1);
     let found = values(&client.fetch("full", 0, 0).await.records);
     assert_eq!(found, [(0, "a".to_string()), (1, "c".to_string())]);
+    broker.shutdown().await;
+}
+
+/// Partitions of the first try were left, taken for those of the second, and deleted with its records by the next start,
+/// since they bore the first topic's id.
+#[tokio::test]
+async fn a_topic_that_could_not_be_made_leaves_nothing_to_the_next_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    let config = BrokerConfig::embedded()
+        .with_data_dir(dir.path())
+        .with_disk(Arc::new(disk.clone()));
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    for (topic, second) in [("half", "half-1"), ("lost", "lost-1")] {
+        disk.fail(Fault::Write(second));
+        let answer = client.call(&create_request(topic, 2, &[]), 5).await;
+        assert_eq!(answer.topics[0].error_code, ErrorCode::KafkaStorageError);
+    }
+    disk.heal();
+    client.create("half", 2, &[]).await;
+    client.produce("half", 0, batch(&["a"])).await;
+    broker.shutdown().await;
+
+    let broker = Broker::start(config).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    assert_eq!(
+        values(&client.fetch("half", 0, 0).await.records),
+        [(0, "a".to_string())]
+    );
+    client.create("lost", 2, &[]).await;
     broker.shutdown().await;
 }
 
