@@ -268,8 +268,7 @@ fn open(
         })?;
     }
     let home = settings.log_dirs.first().ok_or(OpenError::NoDirectory)?;
-    // Opening the directories locks them; only then may the metadata log be written.
-    let (image, good) = MetadataFile::read(home)?;
+    let (before, _) = MetadataFile::read(home)?;
     let options = LogDirsOptions {
         dirs: settings.log_dirs.clone(),
         node_id: settings.node_id,
@@ -278,8 +277,8 @@ fn open(
         recovery_threads_per_dir: RECOVERY_THREADS_PER_DIR,
     };
     // What was changed while an earlier broker ran here holds again.
-    let values = &values.with_altered(&image.broker);
-    let config = |partition: &_| config_of(&image, values, partition);
+    let altered = values.with_altered(&before.broker);
+    let config = |partition: &_| config_of(&before, &altered, partition);
     let (dirs, reports) = LogDirs::open(disk, options, &config, clock::now())?;
     for (partition, report) in reports.iter().filter(|(_, report)| !report.is_clean()) {
         if let Some(cut) = &report.truncated {
@@ -290,8 +289,12 @@ fn open(
         }
     }
     let dirs = Arc::new(dirs);
+    // Opening the directories locked them, and only then may the metadata log be written. It is read again, or what a
+    // broker that was just stopping wrote since would be cut off.
+    let (image, good) = MetadataFile::read(home)?;
     let metadata = MetadataFile::open(home, image, good, durability)?;
-    let topics = Topics::recover(values.clone(), Arc::clone(&dirs), metadata);
+    let values = values.with_altered(&metadata.image().broker);
+    let topics = Topics::recover(values, Arc::clone(&dirs), metadata);
     Ok((
         dirs,
         topics.map_err(|error| StartError::Topics(error.to_string()))?,

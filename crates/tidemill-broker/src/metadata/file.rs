@@ -8,7 +8,8 @@
 //!        8     payload: the changes of one request, one behind the other
 //! ```
 //! A frame is all or nothing, so a request that changes several things is too. After a crash a bad frame at the very end
-//! is cut off: nobody was told that it holds. A bad frame before a good one is damage, and the broker does not start.
+//! is cut off: nobody was told that it holds. A bad frame before a good one is damage, and so is a good one that holds what
+//! this version does not know (an older broker must not cut off what a newer one wrote): the broker does not start.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -33,6 +34,14 @@ pub enum MetadataError {
         /// The file.
         path: PathBuf,
         /// Where the damaged frame begins.
+        at: usize,
+    },
+    /// A whole frame holds a change that this version does not know.
+    #[error("{} has a change of another version at byte {at}", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Where the frame begins.
         at: usize,
     },
     /// The disk refused.
@@ -78,6 +87,7 @@ impl MetadataFile {
         replay(&bytes).map_err(|bad| match bad {
             Bad::Foreign => MetadataError::Foreign(path),
             Bad::DamagedAt(at) => MetadataError::Damaged { path, at },
+            Bad::UnknownAt(at) => MetadataError::Unknown { path, at },
         })
     }
 
@@ -160,6 +170,7 @@ pub(super) fn frame(changes: &[Change]) -> Vec<u8> {
 pub(super) enum Bad {
     Foreign,
     DamagedAt(usize),
+    UnknownAt(usize),
 }
 
 /// What `bytes` say, and how many of them are good.
@@ -176,8 +187,10 @@ pub(super) fn replay(bytes: &[u8]) -> Result<(Image, usize), Bad> {
     loop {
         let at = bytes.len() - rest.len();
         match take_frame(rest) {
-            Some((changes, after)) => {
-                changes.iter().for_each(|change| image.apply(change));
+            Some((mut payload, after)) => {
+                while !payload.is_empty() {
+                    image.apply(&Change::decode(&mut payload).ok_or(Bad::UnknownAt(at))?);
+                }
                 rest = after;
             }
             None if good_frame_follows(rest) => return Err(Bad::DamagedAt(at)),
@@ -186,20 +199,16 @@ pub(super) fn replay(bytes: &[u8]) -> Result<(Image, usize), Bad> {
     }
 }
 
-/// The changes of the frame at the front of `bytes`, and what follows it.
-fn take_frame(bytes: &[u8]) -> Option<(Vec<Change>, &[u8])> {
+/// The payload of the frame at the front of `bytes`, and what follows it.
+fn take_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let (mut payload, after) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    let (payload, after) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
     // An empty frame is never written; zeros at the end of a file would look like one.
     if payload.is_empty() || crc32c::crc32c(payload) != u32::from_be_bytes(*crc) {
         return None;
     }
-    let mut changes = Vec::new();
-    while !payload.is_empty() {
-        changes.push(Change::decode(&mut payload)?);
-    }
-    Some((changes, after))
+    Some((payload, after))
 }
 
 /// Whether a good frame stands anywhere behind the bad one at the front.

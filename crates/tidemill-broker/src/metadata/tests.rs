@@ -120,6 +120,16 @@ fn zeros_behind_the_last_frame_are_cut_off_and_a_foreign_file_is_refused() {
     assert_eq!(replay(b"something else").unwrap_err(), Bad::Foreign);
 }
 
+#[test]
+fn a_change_of_a_newer_version_is_refused_and_never_cut_off() {
+    let (mut bytes, ends) = bytes();
+    let payload = [99, 1, 2, 3];
+    bytes.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
+    bytes.extend(crc32c::crc32c(&payload).to_be_bytes());
+    bytes.extend(payload);
+    assert_eq!(replay(&bytes).unwrap_err(), Bad::UnknownAt(*ends.last().unwrap()));
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_are_an_image_or_an_error(
