@@ -92,8 +92,16 @@ pub(crate) struct Connection {
     versions: Versions,
     slots: Semaphore,
     shared: Arc<Shared>,
-    frames: mpsc::UnboundedSender<Frame>,
+    // Bounded by `slots`, by who starts requests, and by `tell`, which waits for each.
+    frames: mpsc::UnboundedSender<Outgoing>,
     tasks: [AbortHandle; 2],
+}
+
+/// A request in line.
+struct Outgoing {
+    frame: Frame,
+    // Told once it has been handed to the system.
+    sent: Option<oneshot::Sender<()>>,
 }
 
 /// What the connection shares with its two tasks.
@@ -233,17 +241,29 @@ impl Connection {
             .map_err(|error| self.broken(R::KEY, error))
     }
 
-    /// Sends a request to which no answer comes, in the newest common version up to `version_max`.
-    pub(crate) fn tell<R: Request>(&self, request: &R, version_max: i16) -> Result<(), CallError> {
+    /// Sends a request to which no answer comes, in the newest common version up to `version_max`. Returns when it has
+    /// left, so that who tells faster than the broker reads must wait.
+    pub(crate) async fn tell<R: Request>(&self, request: &R, version_max: i16) -> Result<(), CallError> {
         let version = self.versions.pick::<R>(version_max)?;
-        let mut pipeline = self
-            .shared
-            .pipeline
-            .lock()
-            .expect("no section that holds it panics");
-        let number = pipeline.number();
-        let frame = self.frame(request, version, number)?;
-        self.frames.send(frame).map_err(|_| self.closed())
+        let (sent, left) = oneshot::channel();
+        {
+            let mut pipeline = self
+                .shared
+                .pipeline
+                .lock()
+                .expect("no section that holds it panics");
+            let number = pipeline.number();
+            let frame = self.frame(request, version, number)?;
+            let outgoing = Outgoing {
+                frame,
+                sent: Some(sent),
+            };
+            self.frames.send(outgoing).map_err(|_| self.closed())?;
+        }
+        match tokio::time::timeout(self.request_timeout, left).await {
+            Ok(left) => left.map_err(|_| self.closed()),
+            Err(_) => Err(self.timed_out(R::KEY, self.request_timeout)),
+        }
     }
 
     fn frame<R: Request>(&self, request: &R, version: i16, number: i32) -> Result<Frame, CallError> {
@@ -297,7 +317,8 @@ impl Connection {
         let number = pipeline.add(ticket);
         match self.frame(request, version, number) {
             Ok(frame) => {
-                self.frames.send(frame).map_err(|_| self.closed())?;
+                let outgoing = Outgoing { frame, sent: None };
+                self.frames.send(outgoing).map_err(|_| self.closed())?;
                 Ok(answer)
             }
             Err(error) => {
@@ -374,13 +395,15 @@ impl Drop for Connection {
 async fn send_all(
     shared: Arc<Shared>,
     mut sink: Box<dyn FrameSink>,
-    mut queue: mpsc::UnboundedReceiver<Frame>,
+    mut queue: mpsc::UnboundedReceiver<Outgoing>,
 ) {
-    while let Some(frame) = queue.recv().await {
+    while let Some(Outgoing { frame, sent }) = queue.recv().await {
         if let Err(error) = sink.send(frame).await {
             shared.close(error.to_string());
             return;
         }
+        // Who no longer waits does not mind.
+        sent.map(|sent| sent.send(()));
     }
 }
 
@@ -403,3 +426,6 @@ async fn receive_all(shared: Arc<Shared>, mut source: Box<dyn FrameSource>) {
     };
     shared.close(reason);
 }
+
+#[cfg(test)]
+mod tests;

@@ -396,7 +396,7 @@ impl Line {
                 }
             };
             if self.settings.acks == Acks::None {
-                let told = connection.tell(&request, NAMED_VERSION_MAX).map(|()| None);
+                let told = connection.tell(&request, NAMED_VERSION_MAX).await.map(|()| None);
                 self.report(node, aboard, &told.map_err(|e| e.to_string()));
                 continue;
             }
