@@ -7,7 +7,7 @@ mod dump_log;
 mod format;
 mod verify;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use tidemill_broker::{Broker, BrokerConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,7 +68,7 @@ impl Settings {
                 BrokerConfig::from_properties(&text).with_context(|| format!("{}", path.display()))?
             }
         };
-        config = config.with_environment(std::env::vars())?;
+        config = config.with_environment(variables()?)?;
         for setting in &self.overrides {
             let (name, value) = setting
                 .split_once('=')
@@ -77,6 +77,20 @@ impl Settings {
         }
         Ok(config)
     }
+}
+
+/// The variables of the environment. Those of others may not be UTF-8, and are passed over.
+fn variables() -> anyhow::Result<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => variables.push((name, value)),
+            Err(value) if name.starts_with("KAFKA_") => bail!("{name} is not UTF-8: {}", value.display()),
+            Err(_) => {}
+        }
+    }
+    Ok(variables)
 }
 
 async fn serve(config: BrokerConfig, start: &Start) -> anyhow::Result<()> {

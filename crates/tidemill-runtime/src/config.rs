@@ -1,6 +1,7 @@
 //! Settings, by Kafka's names.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -167,19 +168,29 @@ impl Config {
     ///
     /// Errors: a variable names no setting, or its value does not fit.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_variables(std::env::vars())
+        Self::from_variables(std::env::vars_os())
     }
 
+    // Variables of others may have names and values that are not UTF-8.
     pub(crate) fn from_variables(
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for (variable, value) in variables {
-            if variable == "BOOTSTRAP_SERVERS" {
-                config = config.set("bootstrap.servers", value)?;
-            } else if let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) {
-                config = config.set(&name.to_lowercase().replace('_', "."), value)?;
-            }
+            let Some(variable) = variable.to_str() else {
+                continue;
+            };
+            let name = match variable.strip_prefix(ENVIRONMENT_PREFIX) {
+                Some(name) => name.to_lowercase().replace('_', "."),
+                None if variable == "BOOTSTRAP_SERVERS" => "bootstrap.servers".to_owned(),
+                None => continue,
+            };
+            let value = value.into_string().map_err(|value| ConfigError::Value {
+                name: name.clone(),
+                value: value.to_string_lossy().into_owned(),
+                expected: "text in UTF-8",
+            })?;
+            config = config.set(&name, value)?;
         }
         Ok(config)
     }
@@ -379,6 +390,19 @@ mod tests {
         let config = Config::from_variables(variables.map(|(k, v)| (k.into(), v.into()))).unwrap();
         assert_eq!(config.bootstrap(), Some("a:1"));
         assert_eq!((config.threads, config.state_dir), (3, PathBuf::from("/data")));
+    }
+
+    #[test]
+    fn variables_that_are_not_text_are_passed_over_or_refused_by_name() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let broken = || OsString::from_vec(vec![b'a', 0xff]);
+        let others = [(broken(), "1".into()), ("HOME".into(), broken())];
+        assert_eq!(Config::from_variables(others), Ok(Config::new()));
+        let ours = Config::from_variables([("TIDEMILL_STATE_DIR".into(), broken())]);
+        assert_eq!(
+            ours.unwrap_err().to_string(),
+            "setting `state.dir` is \"a\u{fffd}\", expected text in UTF-8"
+        );
     }
 
     #[test]
