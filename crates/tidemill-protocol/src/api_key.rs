@@ -6,10 +6,9 @@ use std::ops::RangeInclusive;
 
 use crate::DecodeError;
 
-/// An API that this crate can encode and decode, which is more than any broker handles.
+/// An API that this crate can encode and decode. Not `non_exhaustive`: who handles all of them is told of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
-#[non_exhaustive]
 pub enum ApiKey {
     /// 0, versions 3-13.
     Produce = 0,

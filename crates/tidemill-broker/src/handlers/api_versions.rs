@@ -3,9 +3,8 @@
 use tidemill_protocol::messages::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use tidemill_protocol::{ErrorCode, KString};
+use tidemill_protocol::{ApiKey, ErrorCode, KString};
 
-use crate::dispatch::SERVED;
 use crate::features::{FEATURES, Levels};
 use crate::shared::Context;
 
@@ -30,7 +29,7 @@ pub(crate) fn unsupported() -> ApiVersionsResponse {
 }
 
 fn served(error_code: ErrorCode) -> ApiVersionsResponse {
-    let api_keys = SERVED.iter().map(|api| {
+    let api_keys = ApiKey::ALL.iter().map(|api| {
         let versions = api.advertised();
         ApiVersion {
             api_key: *api as i16,

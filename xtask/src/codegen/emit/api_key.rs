@@ -27,8 +27,8 @@ pub(crate) fn api_keys(apis: &[(String, Api)]) -> String {
     });
     format!(
         "//! The APIs, their keys and their versions.\n\n{GENERATED}use std::ops::RangeInclusive;\n\nuse crate::DecodeError;\n\n\
-        /// An API that this crate can encode and decode, which is more than any broker handles.\n\
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]\n#[repr(i16)]\n#[non_exhaustive]\npub enum ApiKey {{\n{variants}}}\n\n\
+        /// An API that this crate can encode and decode. Not `non_exhaustive`: who handles all of them is told of a new one.\n\
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]\n#[repr(i16)]\npub enum ApiKey {{\n{variants}}}\n\n\
         impl ApiKey {{\n\
         /// Every API, by key.\npub const ALL: [ApiKey; {count}] = [{all}];\n\n\
         /// The versions whose messages can be decoded and encoded.\n\
