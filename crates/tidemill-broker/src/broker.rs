@@ -16,7 +16,7 @@ use crate::cleaner;
 use crate::clock;
 use crate::config::{BrokerConfig, DataDir};
 use crate::fetch_sessions::FetchSessions;
-use crate::groups::{Groups, Shards};
+use crate::groups::{GroupShards, Groups};
 use crate::housekeeping;
 use crate::http;
 use crate::listeners;
@@ -120,7 +120,7 @@ impl Broker {
             dirs,
             topics,
             producer_ids: ProducerIds::default(),
-            group_shards: Shards::default(),
+            group_shards: GroupShards::default(),
             transaction_shards: TransactionShards::default(),
             metrics: Metrics::new(),
             admission: Admission::default(),

@@ -34,12 +34,6 @@ pub(crate) struct Wanted {
     pub(crate) told: Option<(i64, i64)>,
 }
 
-impl Wanted {
-    fn is(&self, topic: &TopicKey, partition: i32) -> bool {
-        self.partition.partition == partition && self.topic == *topic
-    }
-}
-
 /// What a request asks for once its session is found.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
@@ -272,10 +266,8 @@ impl Session {
         for wanted in added {
             let place = places.get(&(wanted.topic.clone(), wanted.partition.partition));
             match place.and_then(|place| self.partitions.get_mut(*place)) {
-                Some(cached) if cached.is(&wanted.topic, wanted.partition.partition) => {
-                    cached.partition = wanted.partition
-                }
-                _ => self.partitions.push(wanted),
+                Some(cached) => cached.partition = wanted.partition,
+                None => self.partitions.push(wanted),
             }
         }
     }

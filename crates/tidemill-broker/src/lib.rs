@@ -51,6 +51,7 @@ mod mover;
 mod partition;
 mod producer_ids;
 mod read_back;
+mod shards;
 mod topics;
 mod transactions;
 mod waiters;

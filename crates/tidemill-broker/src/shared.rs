@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::admission::{Admission, RequestMemory};
 use crate::fetch_sessions::FetchSessions;
-use crate::groups::Shards;
+use crate::groups::GroupShards;
 use crate::listeners::Endpoint;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
     /// The coordinators of groups, one for each partition of the offsets topic in use.
-    pub(crate) group_shards: Shards,
+    pub(crate) group_shards: GroupShards,
     /// The coordinators of transactions, one for each partition of their topic in use.
     pub(crate) transaction_shards: TransactionShards,
     pub(crate) metrics: Metrics,

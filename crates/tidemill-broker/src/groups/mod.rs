@@ -9,9 +9,7 @@
 
 mod shard;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidemill_coordinator::{
@@ -21,35 +19,22 @@ use tidemill_coordinator::{
 };
 use tidemill_log::{AppendError, TransactionGuard};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::markers::Marker;
 use crate::partition::Partition;
 use crate::settings::BrokerSettings;
+use crate::shards::Shards;
 use crate::shared::Shared;
 use crate::topics::{CONSUMER_OFFSETS, Topic};
 
 use shard::{Command, Shard};
 
-/// How many requests may wait for one shard; further ones wait in their connections.
-const MAILBOX_REQUESTS_MAX: usize = 1_024;
-
-/// The shards of a broker that run.
+/// The shards of a broker's groups, and what they all ask for.
 #[derive(Debug, Default)]
-pub(crate) struct Shards {
-    replies: AtomicU64,
+pub(crate) struct GroupShards {
+    shards: Shards<Command>,
     // Guards the list only; held while it is made, so that several callers do not make it at once.
     topics: Mutex<Arc<TopicImage>>,
-    // Guards the map only; never held across an await.
-    running: Mutex<HashMap<i32, Running>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    // So that a topic that was deleted and made again gets new shards.
-    partition: Arc<Partition>,
-    mailbox: mpsc::Sender<Command>,
-    task: JoinHandle<()>,
 }
 
 /// All consumer groups of a broker.
@@ -118,7 +103,7 @@ impl Groups {
     }
 
     fn asking(&self) -> (ReplyTo, oneshot::Sender<Reply>, oneshot::Receiver<Reply>) {
-        let to = ReplyTo(self.shared.group_shards.replies.fetch_add(1, Ordering::Relaxed));
+        let to = self.shards().reply_to();
         let (answer, answered) = oneshot::channel();
         (to, answer, answered)
     }
@@ -206,7 +191,7 @@ impl Groups {
     /// All groups that pass the filter.
     pub(crate) async fn list(&self, filter: &GroupFilter) -> Result<Vec<GroupListing>, Gone> {
         let mut all = Vec::new();
-        for mailbox in self.in_use() {
+        for mailbox in self.shards().in_use() {
             let (answer, answered) = oneshot::channel();
             mailbox
                 .send(Command::List {
@@ -223,28 +208,15 @@ impl Groups {
 
     /// A topic was deleted: no group keeps offsets of it.
     pub(crate) async fn forget_topic(&self, topic: &str) {
-        for mailbox in self.in_use() {
+        for mailbox in self.shards().in_use() {
             // A shard that is gone has nothing to forget.
             let _ = mailbox.send(Command::ForgetTopic { topic: topic.into() }).await;
         }
     }
 
-    /// Ends all coordinators after what they were asked before; who still waits gets no answer.
+    /// Ends all coordinators.
     pub(crate) async fn shutdown(&self) {
-        let running: Vec<Running> = self.shards().drain().map(|(_, running)| running).collect();
-        for Running { mailbox, task, .. } in running {
-            drop(mailbox);
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a group coordinator ended badly");
-            }
-        }
-    }
-
-    fn in_use(&self) -> Vec<mpsc::Sender<Command>> {
-        self.shards()
-            .values()
-            .map(|running| running.mailbox.clone())
-            .collect()
+        self.shards().shutdown().await;
     }
 
     /// The partition that keeps a group; `None` before there is any group.
@@ -276,37 +248,15 @@ impl Groups {
         }
     }
 
-    /// The mailbox of a partition's shard, which is started if need be: for the first request, after the topic was
-    /// deleted and made again, and after a panic.
+    /// The mailbox of a partition's shard.
     fn running(&self, partition: &Arc<Partition>) -> mpsc::Sender<Command> {
-        let mut shards = self.shards();
-        let index = partition.log.topic_partition().partition;
-        if let Some(running) = shards.get(&index)
-            && Arc::ptr_eq(&running.partition, partition)
-            && !running.mailbox.is_closed()
-        {
-            return running.mailbox.clone();
-        }
-        let (mailbox, commands) = mpsc::channel(MAILBOX_REQUESTS_MAX);
-        let shard = Shard::new(Arc::clone(partition), group_settings(&self.shared.settings));
-        let task = tokio::spawn(shard.run(commands));
-        shards.insert(
-            index,
-            Running {
-                partition: Arc::clone(partition),
-                mailbox: mailbox.clone(),
-                task,
-            },
-        );
-        mailbox
+        self.shards().mailbox(partition, |commands| {
+            Shard::new(Arc::clone(partition), group_settings(&self.shared.settings)).run(commands)
+        })
     }
 
-    fn shards(&self) -> MutexGuard<'_, HashMap<i32, Running>> {
-        self.shared
-            .group_shards
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn shards(&self) -> &Shards<Command> {
+        &self.shared.group_shards.shards
     }
 }
 

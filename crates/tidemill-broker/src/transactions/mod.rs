@@ -10,9 +10,7 @@
 
 mod shard;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tidemill_coordinator::{
     ClientProtocol, InitRequest, Outcome, Producer, ReplyTo, TransactionError, TransactionEvent,
@@ -20,33 +18,18 @@ use tidemill_coordinator::{
     partition_of_group,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::partition::Partition;
 use crate::settings::BrokerSettings;
+use crate::shards::Shards;
 use crate::shared::Shared;
 use crate::topics::{TRANSACTION_STATE, Topic};
 
 use shard::{Command, Shard};
 
-/// How many requests may wait for one shard; further ones wait in their connections.
-const MAILBOX_REQUESTS_MAX: usize = 1_024;
-
-/// The shards of a broker that run.
+/// The shards of a broker's transactions.
 #[derive(Debug, Default)]
-pub(crate) struct TransactionShards {
-    replies: AtomicU64,
-    // Guards the map only; never held across an await.
-    running: Mutex<HashMap<i32, Running>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    // So that a topic that was deleted and made again gets new shards.
-    partition: Arc<Partition>,
-    mailbox: mpsc::Sender<Command>,
-    task: JoinHandle<()>,
-}
+pub(crate) struct TransactionShards(Shards<Command>);
 
 /// All transactions of a broker.
 #[derive(Clone, Debug)]
@@ -170,13 +153,8 @@ impl Transactions {
 
     /// All transactional ids, by name.
     pub(crate) async fn list(&self) -> Result<Vec<(TransactionalId, TransactionMetadata)>, Gone> {
-        let mailboxes: Vec<_> = self
-            .shards()
-            .values()
-            .map(|running| running.mailbox.clone())
-            .collect();
         let mut all = Vec::new();
-        for mailbox in mailboxes {
+        for mailbox in self.shards().in_use() {
             let (answer, answered) = oneshot::channel();
             mailbox.send(Command::List { answer }).await.map_err(|_| Gone)?;
             all.append(&mut answered.await.map_err(|_| Gone)?);
@@ -185,15 +163,9 @@ impl Transactions {
         Ok(all)
     }
 
-    /// Ends all coordinators after what they were asked before; who still waits gets no answer.
+    /// Ends all coordinators.
     pub(crate) async fn shutdown(&self) {
-        let running: Vec<Running> = self.shards().drain().map(|(_, running)| running).collect();
-        for Running { mailbox, task, .. } in running {
-            drop(mailbox);
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a transaction coordinator ended badly");
-            }
-        }
+        self.shards().shutdown().await;
     }
 
     /// The topic of transactional ids. Without it nobody has one.
@@ -211,12 +183,7 @@ impl Transactions {
         id: TransactionalId,
         event: impl FnOnce(ReplyTo) -> TransactionEvent,
     ) -> Option<TransactionReply> {
-        let to = ReplyTo(
-            self.shared
-                .transaction_shards
-                .replies
-                .fetch_add(1, Ordering::Relaxed),
-        );
+        let to = self.shards().reply_to();
         let (answer, answered) = oneshot::channel();
         let mailbox = self.mailbox_of(topic, &id)?;
         let command = Command::Ask {
@@ -248,41 +215,16 @@ impl Transactions {
         }
     }
 
-    /// The mailbox of a partition's shard, which is started if need be: for the first request, after the topic was
-    /// deleted and made again, and after a panic.
+    /// The mailbox of a partition's shard.
     fn running(&self, partition: &Arc<Partition>) -> mpsc::Sender<Command> {
-        let mut shards = self.shards();
-        let index = partition.log.topic_partition().partition;
-        if let Some(running) = shards.get(&index)
-            && Arc::ptr_eq(&running.partition, partition)
-            && !running.mailbox.is_closed()
-        {
-            return running.mailbox.clone();
-        }
-        let (mailbox, commands) = mpsc::channel(MAILBOX_REQUESTS_MAX);
-        let shard = Shard::new(
-            Arc::downgrade(&self.shared),
-            Arc::clone(partition),
-            transaction_settings(&self.shared.settings),
-        );
-        let task = tokio::spawn(shard.run(commands));
-        shards.insert(
-            index,
-            Running {
-                partition: Arc::clone(partition),
-                mailbox: mailbox.clone(),
-                task,
-            },
-        );
-        mailbox
+        self.shards().mailbox(partition, |commands| {
+            let settings = transaction_settings(&self.shared.settings);
+            Shard::new(Arc::downgrade(&self.shared), Arc::clone(partition), settings).run(commands)
+        })
     }
 
-    fn shards(&self) -> MutexGuard<'_, HashMap<i32, Running>> {
-        self.shared
-            .transaction_shards
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn shards(&self) -> &Shards<Command> {
+        &self.shared.transaction_shards.0
     }
 }
 
