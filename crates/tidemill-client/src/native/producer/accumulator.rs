@@ -39,6 +39,9 @@ pub(super) struct Loss {
     pub(super) reason: String,
 }
 
+/// More partitions than any topic has. A number beyond, such as one from a dead letter that lies, reserves no memory.
+const PARTITIONS_MAX: usize = 1 << 20;
+
 /// What became of a record that was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
@@ -50,6 +53,8 @@ pub(super) enum Pushed {
     Full,
     /// It is larger than a request may be.
     TooLarge(usize),
+    /// No topic has so many partitions.
+    NoSuchPartition,
 }
 
 /// A batch on its way.
@@ -202,7 +207,9 @@ impl Accumulator {
     }
 
     fn partition(&mut self, topic: usize, partition: i32) -> Option<usize> {
-        let place = usize::try_from(partition).ok()?;
+        let place = usize::try_from(partition)
+            .ok()
+            .filter(|place| *place < PARTITIONS_MAX)?;
         let slot = self.topics.get_mut(topic)?;
         if let Some(Some(at)) = slot.partitions.get(place) {
             return Some(*at);
@@ -247,7 +254,7 @@ impl Accumulator {
             return Pushed::TooLarge(self.settings.request_bytes_max);
         }
         let Some(at) = self.partition(record.topic.0, record.partition) else {
-            return Pushed::TooLarge(0);
+            return Pushed::NoSuchPartition;
         };
         let Self {
             settings,

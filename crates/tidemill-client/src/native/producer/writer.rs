@@ -88,14 +88,10 @@ fn report_losses(accumulator: &mut Accumulator) -> Result<(), TransportError> {
     })
 }
 
-fn too_large(accumulator: &Accumulator, record: &Outgoing<'_>, max: usize) -> TransportError {
+fn undeliverable(accumulator: &Accumulator, record: &Outgoing<'_>, reason: String) -> TransportError {
     let topic = accumulator
         .topic_name(record.topic.0)
         .unwrap_or_else(|| "?".into());
-    let reason = match max {
-        0 => "there is no such partition".to_owned(),
-        max => format!("the record is larger than {max} bytes (`max.request.size`)"),
-    };
     TransportError::Delivery {
         partition: TopicPartition::new(topic, record.partition),
         reason,
@@ -119,7 +115,14 @@ impl Writer for NativeWriter {
                         wake = true;
                         break;
                     }
-                    Pushed::TooLarge(max) => return Err(too_large(&accumulator, record, max)),
+                    Pushed::TooLarge(max) => {
+                        let reason = format!("the record is larger than {max} bytes (`max.request.size`)");
+                        return Err(undeliverable(&accumulator, record, reason));
+                    }
+                    Pushed::NoSuchPartition => {
+                        let reason = "there is no such partition".to_owned();
+                        return Err(undeliverable(&accumulator, record, reason));
+                    }
                     Pushed::Full => {
                         accumulator.blocked = true;
                         self.shared.work.notify_one();

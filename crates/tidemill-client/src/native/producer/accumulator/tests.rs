@@ -339,6 +339,16 @@ fn a_full_buffer_takes_no_more_and_sends_what_it_has() {
     assert_eq!(empty.push(0, &"x".repeat(2000)), Pushed::TooLarge(1000));
 }
 
+/// A dead letter may say any number in its headers: 2^31 places for it were more memory than there is.
+#[test]
+fn a_partition_that_no_topic_has_is_refused() {
+    let mut script = Script::identified();
+    for partition in [-1, i32::MAX] {
+        assert_eq!(script.push(partition, "v"), Pushed::NoSuchPartition);
+    }
+    assert_eq!(script.push(1, "v"), Pushed::Wake);
+}
+
 #[test]
 fn nobody_leads_means_asking_who_does() {
     let mut script = Script::identified();
