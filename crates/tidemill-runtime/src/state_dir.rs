@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -133,8 +133,16 @@ fn instance_id(path: &Path) -> Result<Uuid, StateDirError> {
 /// Writes beside and renames, so that a crash leaves the old text or the new one, never half of one.
 fn write_whole(path: &Path, text: &str) -> Result<(), StateDirError> {
     let beside = path.with_extension("new");
-    fs::write(&beside, text).map_err(|e| failed("write", &beside, e))?;
-    fs::rename(&beside, path).map_err(|e| failed("rename", &beside, e))
+    // Synced before it has its name: else a crash may keep the name and lose the text, and an empty mark is a foreign one.
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|e| failed("write", &beside, e))?;
+    fs::rename(&beside, path).map_err(|e| failed("rename", &beside, e))?;
+    let parent = path.parent().unwrap_or(path);
+    let synced = File::open(parent).and_then(|dir| dir.sync_all());
+    synced.map_err(|e| failed("sync", parent, e))
 }
 
 fn failed(operation: &'static str, path: &Path, error: io::Error) -> StateDirError {
