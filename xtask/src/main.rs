@@ -70,50 +70,33 @@ fn run(words: &[String]) -> Result<()> {
 
 /// The main job, on the corpus beside the project when it is there and on the sample feeds when not.
 fn demo(arguments: &[String]) -> Result<()> {
-    setup::ensure()?;
-    let mut all = vec!["run", "--release", "--package", "tidemill-articles", "--"];
-    if arguments.is_empty() {
-        all.push("--once");
-    }
-    all.extend(arguments.iter().map(String::as_str));
-    command::cargo(&all)
+    let once = arguments.is_empty().then_some("--once");
+    let arguments = once.into_iter().chain(arguments.iter().map(String::as_str));
+    program(&["--package", "tidemill-articles"], arguments)
 }
 
 /// A hundred kills of the broker under load, or as many as the arguments say.
 fn crashes(arguments: &[String]) -> Result<()> {
-    setup::ensure()?;
-    let mut all = vec![
-        "run",
-        "--release",
-        "--package",
-        "tidemill-tests",
-        "--bin",
-        "crashes",
-        "--",
-    ];
-    all.extend(arguments.iter().map(String::as_str));
-    command::cargo(&all)
+    let crashes = ["--package", "tidemill-tests", "--bin", "crashes"];
+    program(&crashes, arguments.iter().map(String::as_str))
 }
 
 /// Fifty kills under load, with each guarantee; or one run as the arguments say.
 fn faults(arguments: &[String]) -> Result<()> {
-    setup::ensure()?;
-    let run = |words: &[&str]| {
-        let mut all = vec![
-            "run",
-            "--release",
-            "--package",
-            "tidemill-tests",
-            "--bin",
-            "faults",
-            "--",
-        ];
-        all.extend(words);
-        command::cargo(&all)
-    };
+    let faults = ["--package", "tidemill-tests", "--bin", "faults"];
     if arguments.is_empty() {
-        run(&["own", "exactly_once_v2"])?;
-        return run(&["own", "at_least_once"]);
+        program(&faults, ["own", "exactly_once_v2"])?;
+        return program(&faults, ["own", "at_least_once"]);
     }
-    run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    program(&faults, arguments.iter().map(String::as_str))
+}
+
+/// Builds a program of the workspace and runs it.
+fn program<'a>(which: &[&'a str], arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    setup::ensure()?;
+    let mut all = vec!["run", "--release"];
+    all.extend(which);
+    all.push("--");
+    all.extend(arguments);
+    command::cargo(&all)
 }
