@@ -22,18 +22,8 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         store: impl Into<Materialized<K, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<K, N> {
-        self.aggregate_option(
-            store,
-            || None,
-            move |key, value, known: Option<N>| {
-                let new = of(key, value);
-                Some(match known {
-                    Some(known) if new < known => new,
-                    Some(known) => known,
-                    None => new,
-                })
-            },
-        )
+        let work_in = move |key: &K, value, known| least(known, Some(of(key, value)));
+        self.aggregate_option(store, || None, work_in)
     }
 
     /// The greatest of what `of` takes from the records of each key. Of what cannot be compared, such as a NaN, the
@@ -53,18 +43,8 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         store: impl Into<Materialized<K, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<K, N> {
-        self.aggregate_option(
-            store,
-            || None,
-            move |key, value, known: Option<N>| {
-                let new = of(key, value);
-                Some(match known {
-                    Some(known) if new > known => new,
-                    Some(known) => known,
-                    None => new,
-                })
-            },
-        )
+        let work_in = move |key: &K, value, known| greatest(known, Some(of(key, value)));
+        self.aggregate_option(store, || None, work_in)
     }
 }
 
@@ -86,18 +66,8 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
         store: impl Into<Materialized<Windowed<K>, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, N> {
-        self.aggregate_option(
-            store,
-            || None,
-            move |key, value, known: Option<N>| {
-                let new = of(key, value);
-                Some(match known {
-                    Some(known) if new < known => new,
-                    Some(known) => known,
-                    None => new,
-                })
-            },
-        )
+        let work_in = move |key: &K, value, known| least(known, Some(of(key, value)));
+        self.aggregate_option(store, || None, work_in)
     }
 
     /// The greatest of what `of` takes from the records of each key in each window. Of what cannot be compared, such as a NaN, the
@@ -117,18 +87,8 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
         store: impl Into<Materialized<Windowed<K>, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, N> {
-        self.aggregate_option(
-            store,
-            || None,
-            move |key, value, known: Option<N>| {
-                let new = of(key, value);
-                Some(match known {
-                    Some(known) if new > known => new,
-                    Some(known) => known,
-                    None => new,
-                })
-            },
-        )
+        let work_in = move |key: &K, value, known| greatest(known, Some(of(key, value)));
+        self.aggregate_option(store, || None, work_in)
     }
 }
 
@@ -151,10 +111,6 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
         store: impl Into<Materialized<Windowed<K>, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, N> {
-        let least = |known: Option<N>, new: Option<N>| match (known, new) {
-            (Some(known), Some(new)) => Some(if new < known { new } else { known }),
-            (known, new) => known.or(new),
-        };
         let work_in = move |key: &K, value, known| least(known, Some(of(key, value)));
         self.aggregate_option(store, || None, work_in, least)
     }
@@ -177,11 +133,23 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
         store: impl Into<Materialized<Windowed<K>, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, N> {
-        let greatest = |known: Option<N>, new: Option<N>| match (known, new) {
-            (Some(known), Some(new)) => Some(if new > known { new } else { known }),
-            (known, new) => known.or(new),
-        };
         let work_in = move |key: &K, value, known| greatest(known, Some(of(key, value)));
         self.aggregate_option(store, || None, work_in, greatest)
+    }
+}
+
+/// The lesser of two, the first if they are equal; either may be missing.
+fn least<N: PartialOrd>(known: Option<N>, new: Option<N>) -> Option<N> {
+    match (known, new) {
+        (Some(known), Some(new)) => Some(if new < known { new } else { known }),
+        (known, new) => known.or(new),
+    }
+}
+
+/// The greater of two, the first if they are equal; either may be missing.
+fn greatest<N: PartialOrd>(known: Option<N>, new: Option<N>) -> Option<N> {
+    match (known, new) {
+        (Some(known), Some(new)) => Some(if new > known { new } else { known }),
+        (known, new) => known.or(new),
     }
 }

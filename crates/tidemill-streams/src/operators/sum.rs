@@ -23,17 +23,8 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         store: impl Into<Materialized<K, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<K, N> {
-        self.aggregate_option(
-            store,
-            || None,
-            move |key, value, sum: Option<N>| {
-                let number = of(key, value);
-                Some(match sum {
-                    Some(sum) => sum + number,
-                    None => number,
-                })
-            },
-        )
+        let work_in = move |key: &K, value, sum| add(sum, Some(of(key, value)));
+        self.aggregate_option(store, || None, work_in)
     }
 }
 
@@ -54,17 +45,8 @@ impl<K: Clone + 'static, V: Clone + 'static> TimeWindowedKStream<K, V> {
         store: impl Into<Materialized<Windowed<K>, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, N> {
-        self.aggregate_option(
-            store,
-            || None,
-            move |key, value, sum: Option<N>| {
-                let number = of(key, value);
-                Some(match sum {
-                    Some(sum) => sum + number,
-                    None => number,
-                })
-            },
-        )
+        let work_in = move |key: &K, value, sum| add(sum, Some(of(key, value)));
+        self.aggregate_option(store, || None, work_in)
     }
 }
 
@@ -86,11 +68,15 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionWindowedKStream<K, V> {
         store: impl Into<Materialized<Windowed<K>, N>>,
         of: impl Fn(&K, V) -> N + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, N> {
-        let add = |sum: Option<N>, number: Option<N>| match (sum, number) {
-            (Some(sum), Some(number)) => Some(sum + number),
-            (sum, number) => sum.or(number),
-        };
         let work_in = move |key: &K, value, sum| add(sum, Some(of(key, value)));
         self.aggregate_option(store, || None, work_in, add)
+    }
+}
+
+/// The sum of two, of which either may be missing.
+fn add<N: Add<Output = N>>(sum: Option<N>, number: Option<N>) -> Option<N> {
+    match (sum, number) {
+        (Some(sum), Some(number)) => Some(sum + number),
+        (sum, number) => sum.or(number),
     }
 }
