@@ -255,7 +255,8 @@ impl Call<'_> {
         if self.scope.view == View::Committed {
             parameters.push("committed=true".to_owned());
         }
-        parameters.push(format!("wait={}", self.scope.bound.wait.as_millis()));
+        let wait_ms = u64::try_from(self.scope.bound.wait.as_millis()).unwrap_or(u64::MAX);
+        parameters.push(format!("wait={wait_ms}"));
         // Names of stores are those of topics: they have no characters that an address cannot have.
         let (server, store) = (self.server, self.store);
         let address = format!("http://{server}/stores/{store}/{path}?{}", parameters.join("&"));

@@ -252,13 +252,18 @@ impl<K: 'static, V: 'static, F: Form> Everywhere<K, V, F> {
         let Some(task) = task else {
             return asked.clone().here(&self.here.shared, &self.name, scope).await;
         };
-        let until = tokio::time::Instant::now() + READY_WAIT.saturating_add(scope.bound.wait);
+        // None: who asks waits for as long as it takes.
+        let until = tokio::time::Instant::now().checked_add(READY_WAIT.saturating_add(scope.bound.wait));
         let mut pause = PAUSE_MIN;
         loop {
             match self.attempt(task, asked, &scope).await {
                 Ok(found) => return Ok(found),
                 Err(Setback::Lasting(error)) => return Err(error),
-                Err(Setback::Passing(error)) if tokio::time::Instant::now() >= until => return Err(error),
+                Err(Setback::Passing(error))
+                    if until.is_some_and(|until| tokio::time::Instant::now() >= until) =>
+                {
+                    return Err(error);
+                }
                 Err(Setback::Passing(_)) => {}
             }
             self.forget(task);
