@@ -89,12 +89,6 @@ const ALL: [Section; 10] = [
     Section::Ready,
 ];
 
-impl Section {
-    fn writes_much(self) -> bool {
-        matches!(self, Section::Tools | Section::Matrix | Section::Compaction)
-    }
-}
-
 /// Measures both brokers and prints the table.
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let sections = if options.only.is_empty() {
@@ -103,9 +97,6 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         &options.only
     };
     let mut table = Table::default();
-    if sections.iter().any(|section| section.writes_much()) {
-        warm_page_cache()?;
-    }
     for section in sections {
         match section {
             Section::Tools => tools::measure(options, &mut table)?,
@@ -146,16 +137,13 @@ impl Options {
     }
 }
 
-/// Written and deleted before the sections whose rounds write as much.
-const WARM_MEGABYTES: usize = 3_000;
-
-/// Memory that the machine gives out for the first time costs the kernel several times as much, and whoever is measured
-/// first would pay for it.
-fn warm_page_cache() -> Result<()> {
+/// Writes `bytes` and deletes them, so that the kernel has memory that was page cache a moment ago: what it has not
+/// touched lately costs a virtual machine several times as much, and who meets how much of that would be left to chance.
+fn freshen_page_cache(bytes: u64) -> Result<()> {
     use std::io::Write;
     let mut file = tempfile::tempfile()?;
     let piece = vec![1; 1 << 20];
-    for _ in 0..WARM_MEGABYTES {
+    for _ in 0..bytes >> 20 {
         file.write_all(&piece)?;
     }
     Ok(())

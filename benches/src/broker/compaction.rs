@@ -12,7 +12,7 @@ use tidemill_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 
-use super::Options;
+use super::{Options, freshen_page_cache};
 use crate::peers::Server;
 use crate::process::usage;
 use crate::table::{Asked, Table, percentile};
@@ -86,6 +86,7 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
         state: 1,
         keys: options.keys,
     };
+    freshen_page_cache(options.compacted_mb * 2_000_000)?;
     fill(&mut connection, options.compacted_mb * 1_000_000, &mut keys)?;
     let folder = server.logs.join(format!("{TOPIC}-0"));
     let (active, before) = segments(&folder)?;

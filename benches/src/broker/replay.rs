@@ -1,13 +1,12 @@
 //! Produce requests that were encoded beforehand, and Fetches whose records nobody looks at: what the broker itself
 //! can take and give. The broker is held to one core.
 
-use std::io::Write;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::Options;
+use super::{Options, freshen_page_cache};
 use crate::peers::Server;
 use crate::process::usage;
 use crate::table::{Asked, Table};
@@ -34,6 +33,8 @@ const SETTINGS: [&str; 2] = [
     "log.retention.check.interval.ms=100",
     "log.initial.task.delay.ms=100",
 ];
+/// What a round writes to a topic that keeps everything: more would take longer than freed memory stays with the machine.
+const KEPT_BYTES: u64 = 500_000_000;
 /// Rounds of each; the median counts, after one of writing that warms up.
 const ROUNDS: usize = 3;
 
@@ -109,32 +110,7 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<()> {
             Asked::Nothing,
         );
     }
-    let (rate, cpu) = new_files(options.replay_gb * 1_000_000_000)?;
-    let name = "as many bytes to new files, nothing else";
-    table.measured(&format!("{name}, GB/s"), rate, f64::NAN, "GB/s", Asked::Nothing);
-    table.measured(&format!("{name}, CPU"), cpu, f64::NAN, "s/GB", Asked::Nothing);
     Ok(())
-}
-
-/// Gigabytes a second and CPU seconds a gigabyte of this process when it writes what the broker does, to new files: what
-/// is kept cannot be written faster.
-fn new_files(bytes: u64) -> Result<(f64, f64)> {
-    let piece = vec![b'v'; RECORD_BYTES * usize::try_from(BATCH_RECORDS)?];
-    let mut files = [(); PARTITIONS].map(|()| tempfile::tempfile());
-    let rounds = bytes / (piece.len() * PARTITIONS) as u64;
-    let (begin, before) = (Instant::now(), usage(std::process::id())?.cpu_seconds);
-    for _ in 0..rounds {
-        for file in &mut files {
-            let file = file
-                .as_mut()
-                .map_err(|error| anyhow!("a temporary file: {error}"))?;
-            file.write_all(&piece)?;
-        }
-    }
-    let seconds = begin.elapsed().as_secs_f64();
-    let gigabytes = (rounds * (piece.len() * PARTITIONS) as u64) as f64 / 1e9;
-    let cpu = usage(std::process::id())?.cpu_seconds - before;
-    Ok((gigabytes / seconds, cpu / gigabytes))
 }
 
 fn figures(server: &Server, options: &Options) -> Result<Figures> {
@@ -142,10 +118,18 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
     let bytes = options.replay_gb * 1_000_000_000;
     Connection::open(&server.address)?.create(WRITTEN, i32::try_from(PARTITIONS)?, &RETENTION)?;
     produce(server, WRITTEN, bytes)?;
+    let mut kept = 0;
     Ok(Figures {
         written: middle(|| produce(server, WRITTEN, bytes))?,
-        kept: produce(server, READ, bytes)?,
-        read: middle(|| fetch(server, READ))?,
+        kept: middle(|| {
+            kept += 1;
+            freshen_page_cache(KEPT_BYTES + KEPT_BYTES / 4)?;
+            produce(server, &format!("replay-kept-{kept}"), KEPT_BYTES)
+        })?,
+        read: {
+            produce(server, READ, bytes)?;
+            middle(|| fetch(server, READ))?
+        },
     })
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::Options;
+use super::{Options, freshen_page_cache};
 use crate::peers::{Server, tool};
 use crate::process::usage;
 use crate::table::{Asked, Table, median};
@@ -156,6 +156,7 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
 
 /// Produces a load to a new topic, then consumes it.
 pub(super) fn round(server: &Server, topic: &str, load: &Load) -> Result<Round> {
+    freshen_page_cache(load.records * load.record_bytes)?;
     create(server, topic)?;
     let before = usage(server.pid)?.cpu_seconds;
     let produce = produce_round(server, topic, load)?;

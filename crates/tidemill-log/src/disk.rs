@@ -114,6 +114,18 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn as_file(&self) -> Option<&std::fs::File>;
 }
 
+/// Opens a file for reading and writing, empty whatever it held.
+///
+/// One that is empty is not cut once more: ext4 takes a cut to nothing for the first half of a replacement, and starts to
+/// write out the file's content whenever it is closed, even one that was deleted meanwhile.
+pub(crate) fn create_empty(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
+    let file = disk.create(path)?;
+    if file.size()? > 0 {
+        file.truncate(0)?;
+    }
+    Ok(file)
+}
+
 /// Reads a whole file.
 pub(crate) fn read_all(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, DiskError> {
     let file = disk.open(path)?;
@@ -158,8 +170,7 @@ fn write_beside(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<PathBuf, D
     let mut beside = path.as_os_str().to_owned();
     beside.push(BESIDE);
     let beside = PathBuf::from(beside);
-    let file = disk.create(&beside)?;
-    file.truncate(0)?;
+    let file = create_empty(disk, &beside)?;
     file.write_at(0, &mut [IoSlice::new(bytes)])?;
     Ok(beside)
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::BatchHeader;
-use crate::disk::{Disk, DiskError, DiskFile};
+use crate::disk::{self, Disk, DiskError, DiskFile};
 use crate::types::{Offset, Timestamp};
 
 /// Entries that wait in memory before they are written: one page.
@@ -99,7 +99,7 @@ enum Entries<E> {
 impl<E: Entry> Index<E> {
     /// The index of a new, active segment; makes its file.
     pub(crate) fn create(disk: &dyn Disk, path: PathBuf) -> Result<Self, DiskError> {
-        disk.create(&path)?.truncate(0)?;
+        disk::create_empty(disk, &path)?;
         Ok(Self::empty(path))
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::batch::{BatchHeader, HEADER_LEN};
 use crate::damage::Damage;
-use crate::disk::{Disk, DiskError, DiskFile};
+use crate::disk::{self, Disk, DiskError, DiskFile};
 use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::types::{Offset, Timestamp};
 
@@ -85,8 +85,7 @@ impl Segment {
         dir: &Arc<Path>,
         base_offset: Offset,
     ) -> Result<Self, DiskError> {
-        let data = disk.create(&file_path(dir, base_offset, LOG))?;
-        data.truncate(0)?;
+        let data = disk::create_empty(&**disk, &file_path(dir, base_offset, LOG))?;
         let offsets = Index::create(&**disk, file_path(dir, base_offset, INDEX))?;
         let times = Index::create(&**disk, file_path(dir, base_offset, TIME_INDEX))?;
         let found = Found {

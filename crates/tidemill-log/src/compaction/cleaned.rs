@@ -42,7 +42,7 @@ impl<'a> CleanedSegment<'a> {
         base: Offset,
         index_interval_bytes: u32,
     ) -> Result<Self, DiskError> {
-        let file = create(disk, &cleaned_path(dir, base, segment::LOG))?;
+        let file = disk::create_empty(&**disk, &cleaned_path(dir, base, segment::LOG))?;
         Ok(Self {
             disk,
             dir,
@@ -112,7 +112,7 @@ impl<'a> CleanedSegment<'a> {
     }
 
     fn write_file(&self, suffix: &str, bytes: &[u8]) -> Result<Arc<dyn DiskFile>, DiskError> {
-        let file = create(self.disk, &cleaned_path(self.dir, self.base, suffix))?;
+        let file = disk::create_empty(&**self.disk, &cleaned_path(self.dir, self.base, suffix))?;
         file.write_at(0, &mut [IoSlice::new(bytes)])?;
         file.sync()?;
         Ok(file)
@@ -124,12 +124,6 @@ pub(crate) fn discard(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<(), D
     swap::FILES
         .iter()
         .try_for_each(|suffix| disk::remove_if_exists(disk, &cleaned_path(dir, base, suffix)))
-}
-
-fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
-    let file = disk.create(path)?;
-    file.truncate(0)?;
-    Ok(file)
 }
 
 fn cleaned_path(dir: &Path, base: Offset, suffix: &str) -> PathBuf {

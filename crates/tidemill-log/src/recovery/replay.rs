@@ -179,7 +179,6 @@ fn store_aborted(
     if bytes == before {
         return Ok(());
     }
-    let file = context.disk.create(&path)?;
-    file.truncate(0)?;
+    let file = disk::create_empty(&**context.disk, &path)?;
     file.write_at(0, &mut [IoSlice::new(&bytes)])
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{DAMAGED, Found, INDEX, LOG, Segment, TIME_INDEX, TXN_INDEX, UNKNOWN, file_path, lock};
-use crate::disk::{Disk, DiskError, DiskFile};
+use crate::disk::{self, Disk, DiskError, DiskFile};
 use crate::index::Index;
 use crate::types::Timestamp;
 
@@ -80,8 +80,7 @@ fn copy<E: From<DiskError>>(
     len: u64,
     go_on: &mut dyn FnMut(u64) -> Result<(), E>,
 ) -> Result<(), E> {
-    let file = disk.create(to)?;
-    file.truncate(0)?;
+    let file = disk::create_empty(disk, to)?;
     let (mut position, mut chunk) = (0, Vec::new());
     while position < len {
         chunk.clear();
