@@ -69,6 +69,10 @@ fn conforms(disk: &dyn Disk, root: &Path) {
     disk.rename(&dir, &moved).unwrap();
     assert!(disk.list(&dir).unwrap_err().is_not_found());
     assert_eq!(read_all(disk, &moved.join("x.log")).unwrap(), b"new");
+    for path in ["x.log", "y.log"].map(|name| moved.join(name)) {
+        let emptied = create_empty(disk, &path).unwrap();
+        assert_eq!(emptied.size().unwrap(), 0, "what was there is gone");
+    }
     disk.remove(&moved.join("x.log")).unwrap();
     assert!(disk.remove(&moved.join("x.log")).unwrap_err().is_not_found());
     remove_if_exists(disk, &moved.join("x.log")).unwrap();
