@@ -79,7 +79,7 @@ pub(crate) async fn dispatch(
         ApiKey::ApiVersions => call.answer(handlers::api_versions::handle).await,
         ApiKey::CreateTopics => call.answer_blocking(handlers::create_topics::handle).await,
         ApiKey::DeleteTopics => call.answer(handlers::delete_topics::handle).await,
-        ApiKey::DeleteRecords => call.answer(handlers::delete_records::handle).await,
+        ApiKey::DeleteRecords => call.answer_blocking(handlers::delete_records::handle).await,
         ApiKey::InitProducerId => call.answer(handlers::init_producer_id::handle).await,
         ApiKey::OffsetForLeaderEpoch => call.answer(handlers::offset_for_leader_epoch::handle).await,
         ApiKey::DescribeConfigs => call.answer(handlers::describe_configs::handle).await,

@@ -36,11 +36,6 @@ macro_rules! named_pair {
                 Self { name: name.into(), key: Wire::given(key), value: Wire::given(value) }
             }
 
-            /// With the formats of other handles.
-            pub fn with_wires(name: impl Into<Cow<'static, str>>, key: Wire<K>, value: Wire<V>) -> Self {
-                Self { name: name.into(), key, value }
-            }
-
             /// The same with another format for keys.
             #[must_use]
             pub fn key_format(self, format: impl Format<K>) -> Self {

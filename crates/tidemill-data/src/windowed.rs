@@ -173,11 +173,6 @@ fn too_short<T>(expected: usize, got: usize) -> DecodeError {
 }
 
 pub(crate) mod bytes {
-    /// Appends what stands after the key in the time form: the start.
-    pub fn push_time_suffix(start_ms: i64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&start_ms.to_be_bytes());
-    }
-
     /// Key and start of the time form, or `None` when the bytes are too few.
     #[must_use]
     pub fn split_time(bytes: &[u8]) -> Option<(&[u8], i64)> {

@@ -12,7 +12,7 @@ use crate::shared::Context;
 /// The offset that means everything there is.
 const HIGH_WATERMARK: i64 = -1;
 
-pub(crate) async fn handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub(crate) fn handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let topics = request.topics.into_iter().map(|asked| {
         let topic = context.shared.topics.find(&asked.name);
         let partitions = asked.partitions.iter().map(|wanted| {
@@ -36,10 +36,14 @@ pub(crate) async fn handle(context: Context, request: DeleteRecordsRequest) -> D
             partitions,
         }
     });
-    let topics = topics.collect();
-    // The log starts are written down at once: the records must not come back after a crash.
+    let mut topics: Vec<DeleteRecordsTopicResult> = topics.collect();
+    // The log starts are written down before the answer: what is told to be gone must not come back after a crash.
     if let Err(error) = context.shared.dirs.checkpoint() {
         tracing::error!(%error, "log starts were not written");
+        let deleted = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        for partition in deleted.filter(|partition| partition.error_code.is_ok()) {
+            (partition.low_watermark, partition.error_code) = (-1, ErrorCode::KafkaStorageError);
+        }
     }
     DeleteRecordsResponse {
         topics,

@@ -154,19 +154,41 @@ async fn deleted_records_free_the_segments_that_hold_nothing_else() {
         client.produce("t", 0, batch(&["value"])).await;
     }
     let before = size(&mut client).await;
-    let request = DeleteRecordsRequest {
+    let request = deletion(19);
+    let told = client.call(&request, 2).await.topics[0].partitions[0].low_watermark;
+    assert_eq!(told, 19);
+    assert!(size(&mut client).await < before / 4);
+    broker.shutdown().await;
+}
+
+/// Of the records of `t` before `offset`.
+fn deletion(offset: i64) -> DeleteRecordsRequest {
+    DeleteRecordsRequest {
         topics: vec![DeleteRecordsTopic {
             name: "t".into(),
             partitions: vec![DeleteRecordsPartition {
                 partition_index: 0,
-                offset: 19,
+                offset,
             }],
         }],
         timeout_ms: 1000,
-    };
-    let told = client.call(&request, 2).await.topics[0].partitions[0].low_watermark;
-    assert_eq!(told, 19);
-    assert!(size(&mut client).await < before / 4);
+    }
+}
+
+#[tokio::test]
+async fn records_are_told_to_be_gone_only_once_that_is_written_down() {
+    let disk = FaultyDisk::new();
+    let config = BrokerConfig::embedded().with_disk(Arc::new(disk.clone()));
+    let broker = Broker::start(config).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    client.create("t", 1, &[]).await;
+    client.produce("t", 0, batch(&["a", "b"])).await;
+    disk.fail(Fault::Write("log-start-offset-checkpoint"));
+    let answer = client.call(&deletion(1), 2).await.topics[0].partitions[0].clone();
+    assert_eq!(answer.error_code, ErrorCode::KafkaStorageError);
+    disk.heal();
+    let answer = client.call(&deletion(1), 2).await.topics[0].partitions[0].clone();
+    assert_eq!((answer.error_code, answer.low_watermark), (ErrorCode::None, 1));
     broker.shutdown().await;
 }
 
