@@ -50,6 +50,15 @@ impl Flow {
     pub(super) fn rows(self, name: &str, peer: Option<Flow>, table: &mut Table) {
         let of_peer = |of: fn(&Flow) -> f64| peer.as_ref().map_or(f64::NAN, of);
         let (name, least) = if self.busy < CLIENT_BOUND_BUSY {
+            // It waited for the broker at most while that was at work.
+            let alone = self.rate / (1.0 - self.busy);
+            table.measured(
+                &format!("{name}, the client alone at most, records/s"),
+                alone / 1e3,
+                f64::NAN,
+                "k/s",
+                Asked::Nothing,
+            );
             (format!("{name}, as fast as the client"), CLIENT_BOUND_RATIO)
         } else {
             (name.to_owned(), 1.2)
@@ -156,8 +165,9 @@ fn figures(server: &Server, options: &Options) -> Result<Figures> {
 
 /// Produces a load to a new topic, then consumes it.
 pub(super) fn round(server: &Server, topic: &str, load: &Load) -> Result<Round> {
-    freshen_page_cache(load.records * load.record_bytes)?;
     create(server, topic)?;
+    // As much again for the client's heap.
+    freshen_page_cache(2 * load.records * load.record_bytes)?;
     let before = usage(server.pid)?.cpu_seconds;
     let produce = produce_round(server, topic, load)?;
     let between = usage(server.pid)?.cpu_seconds;
