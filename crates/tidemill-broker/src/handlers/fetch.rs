@@ -96,12 +96,14 @@ struct Reads {
     partitions: Vec<PartitionRead>,
     bytes: usize,
     failed: bool,
+    goes_on: bool,
 }
 
 impl Reads {
-    /// Whether the Fetch can be answered: it has enough, or something went wrong that the client must learn.
+    /// Whether the Fetch can be answered: it has enough, or something went wrong that the client must learn. Or there is
+    /// more, but not in the segment that was read: waiting adds nothing to what that one has.
     fn suffice(&self, bytes_min: usize) -> bool {
-        self.failed || self.bytes >= bytes_min
+        self.failed || self.goes_on || self.bytes >= bytes_min
     }
 }
 
@@ -110,6 +112,7 @@ fn read_all(shared: &Shared, plan: &Plan, limits: &Limits) -> Reads {
         partitions: Vec::with_capacity(plan.wanted.len()),
         bytes: 0,
         failed: false,
+        goes_on: false,
     };
     let mut topic: Option<(&TopicKey, Option<Arc<Topic>>)> = None;
     for wanted in &plan.wanted {
@@ -138,6 +141,7 @@ fn read_all(shared: &Shared, plan: &Plan, limits: &Limits) -> Reads {
             .ok_or(missing)
             .and_then(|p| allowed.and_then(|()| read(p, wanted, limits, reads.bytes)));
         reads.failed |= result.is_err();
+        reads.goes_on |= result.as_ref().is_ok_and(|fetched| fetched.goes_on);
         reads.bytes += result.as_ref().map_or(0, Fetched::len);
         reads.partitions.push(PartitionRead { partition, result });
     }

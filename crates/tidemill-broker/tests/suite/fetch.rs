@@ -125,6 +125,33 @@ async fn a_waiting_fetch_is_woken_by_an_append() {
 }
 
 #[tokio::test]
+async fn a_fetch_of_an_older_segment_does_not_wait_for_more_than_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::embedded().with_data_dir(dir.path());
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    // Each batch has a segment of its own.
+    client.create("t", 1, &[("segment.bytes", "100")]).await;
+    for value in ["a", "b", "c"] {
+        client.produce("t", 0, batch(&[value])).await;
+    }
+    broker.shutdown().await;
+
+    // What was written before the start is read from files, one segment at a time.
+    let broker = Broker::start(config).await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    for (offset, value) in [(0, "a"), (1, "b")] {
+        let mut request = fetch_request("t", 0, offset);
+        request.max_wait_ms = 3_600_000;
+        request.min_bytes = 100_000;
+        let response = client.call(&request, 11).await;
+        let found = values(&response.responses[0].partitions[0].records);
+        assert_eq!(found, [(offset, value.to_string())]);
+    }
+    broker.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_waiting_fetch_learns_that_its_topic_is_gone_and_a_stop_ends_it() {
     let (broker, mut client) = pair().await;
     client.create("t", 1, &[]).await;

@@ -75,6 +75,8 @@ pub struct Fetched {
     pub log_start_offset: Offset,
     /// For `LastStable`: the aborted transactions among the batches.
     pub aborted: Vec<AbortedTransaction>,
+    /// Whether other segments follow the one that was read: however long one waits, this read gives no more.
+    pub goes_on: bool,
 }
 
 impl Fetched {
@@ -171,6 +173,13 @@ struct Wanted {
     first: FirstBatch,
 }
 
+/// What lies in the segment that holds the offset.
+struct Found {
+    range: FileRange,
+    next_offset: Offset,
+    goes_on: bool,
+}
+
 impl Log {
     /// The batches from the one that contains `from`, up to about `bytes_max` bytes of one segment.
     pub fn read(
@@ -203,9 +212,10 @@ impl Log {
                 first,
             };
             match self.with_segments(|segments| self.read_files(segments, &wanted)) {
-                Ok(Some((range, next_offset))) => {
-                    fetched.parts.push(FetchPart::File(range));
-                    fetched.next_offset = next_offset;
+                Ok(Some(found)) => {
+                    fetched.parts.push(FetchPart::File(found.range));
+                    fetched.next_offset = found.next_offset;
+                    fetched.goes_on = found.goes_on;
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -242,6 +252,7 @@ impl Log {
             last_stable_offset,
             log_start_offset: start,
             aborted: Vec::new(),
+            goes_on: false,
         })
     }
 
@@ -261,11 +272,7 @@ impl Log {
         }
     }
 
-    fn read_files(
-        &self,
-        segments: &[Arc<Segment>],
-        wanted: &Wanted,
-    ) -> Result<Option<(FileRange, Offset)>, ReadError> {
+    fn read_files(&self, segments: &[Arc<Segment>], wanted: &Wanted) -> Result<Option<Found>, ReadError> {
         let at = segments
             .partition_point(|s| s.base_offset() <= wanted.from)
             .saturating_sub(1);
@@ -288,11 +295,18 @@ impl Log {
                 return Err(damage);
             }
             let found = range(segment, size, next_base, &first, wanted)?;
-            match found {
-                // A header that went bad since it was checked says so.
-                Some((_, next_offset)) if next_offset <= wanted.from => break,
-                found => return Ok(found),
+            let Some((range, next_offset)) = found else {
+                return Ok(None);
+            };
+            // A header that went bad since it was checked says so.
+            if next_offset <= wanted.from {
+                break;
             }
+            return Ok(Some(Found {
+                range,
+                next_offset,
+                goes_on: next_base.is_some_and(|base| base < wanted.limit),
+            }));
         }
         if self.config().cleanup_policy.compacts() || wanted.limit <= self.compacted_to() {
             // Nothing of what was here is left; the reader waits for what comes after it.
