@@ -100,6 +100,14 @@ impl Calls {
         self.loads.iter().map(|load| load.calls).sum()
     }
 
+    /// The operators that have calls in flight.
+    pub(crate) fn operators(&self) -> impl Iterator<Item = CallsIndex> {
+        let loads = self.loads.iter().enumerate();
+        loads
+            .filter(|(_, load)| load.calls > 0)
+            .map(|(at, _)| CallsIndex(at))
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.loads.iter().any(|load| load.full)
     }

@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     failure::{Halt, Step, TaskError, guard},
     graph::{GlobalCheck, GlobalDecl, NodeId, NodeKind},
-    table::LookedUp,
+    table::{Getter, LookedUp},
 };
 
 /// A table that every instance keeps whole, whatever partitions its tasks have: see [`App::global_table`].
@@ -124,6 +124,10 @@ pub(crate) struct GlobalRows<K, V> {
 }
 
 impl<K: 'static, V: 'static> GlobalRows<K, V> {
+    pub(crate) fn name(&self) -> &str {
+        &self.store
+    }
+
     /// The row of a key; `None` also for a null key, and when the policy dealt with a failure.
     pub(crate) fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<V>>, Halt> {
         let none = Headers::new();
@@ -153,6 +157,12 @@ impl<K: 'static, V: 'static> GlobalRows<K, V> {
             error,
         })?;
         Ok(Some(LookedUp::new(Stamped::new(value, timestamp), headers)))
+    }
+}
+
+impl<K: 'static, V: 'static> Getter<K, V> for GlobalRows<K, V> {
+    fn get(&self, ctx: &mut Context, node: NodeId, key: &K) -> Result<Option<LookedUp<V>>, Halt> {
+        Self::get(self, ctx, node, key)
     }
 }
 

@@ -60,8 +60,8 @@ pub use operators::*;
 pub use outputs::{OutputRecord, OutputTopic, Outputs, PartitionChoice, TopicIndex};
 pub use processor::{
     Child, FixedKeyProcessor, FixedKeyRecord, Forward, ForwardValues, KeyTimers, KeyValues, Processor,
-    ProcessorContext, ReadOnlyKeyValues, RecordMetadata, Sessions, StoreRows, Stores, Timers, Versioned,
-    Versions, Windows,
+    ProcessorContext, ReadOnlyKeyValues, RecordMetadata, Sessions, StoreRows, Stores, TableRows, Timers,
+    Versioned, Versions, Windows,
 };
 pub use punctuation::{Clock, ScheduleId};
 pub use reader::{Row, RowRange, StoreReader};

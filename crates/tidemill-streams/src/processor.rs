@@ -14,6 +14,7 @@ mod row_headers;
 mod rows;
 mod sessions;
 mod stores;
+mod table_rows;
 mod version_expiry;
 mod versions;
 mod wanted;
@@ -37,6 +38,7 @@ pub use rows::StoreRows;
 pub use sessions::Sessions;
 pub(crate) use stores::Connected;
 pub use stores::Stores;
+pub use table_rows::TableRows;
 pub use versions::{Versioned, Versions};
 pub use windows::Windows;
 

@@ -39,6 +39,17 @@ pub enum TestError {
         /// How many.
         calls: usize,
     },
+    /// A future wakes itself whenever it is polled, and is never done: nothing but it would ever be polled.
+    #[error(
+        "the futures of {operators} wake themselves and are not done after {polls} polls: let them wait for what wakes \
+         them later"
+    )]
+    Spinning {
+        /// The operators that have calls in flight.
+        operators: String,
+        /// How often they were polled in vain.
+        polls: usize,
+    },
     /// Two topics that one operator joins have different numbers of partitions.
     #[error("{topics:?} must have the same number of partitions, and have {partitions:?}")]
     NotCopartitioned {

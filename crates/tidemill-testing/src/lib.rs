@@ -33,6 +33,7 @@ mod cluster;
 mod driver;
 mod error;
 mod global;
+mod patience;
 mod restore;
 mod simulation;
 mod times;

@@ -131,3 +131,19 @@ async fn a_group_goes_on_after_what_was_committed_by_hand() {
     assert_eq!(value(&mut join()).await, 2);
     broker.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_record_of_the_first_millisecond_of_time_is_not_sent_as_of_now() {
+    let broker = broker().await;
+    create(&broker, "lines").await;
+    write(&broker, "lines", &[(1, 0), (2, 5)]).await;
+    let consumer = Consumer::builder(broker.bootstrap());
+    let mut consumer = consumer.assign(&[(lines(), ReadFrom::Earliest)]).await.unwrap();
+    let times = [
+        next(&mut consumer).await.timestamp,
+        next(&mut consumer).await.timestamp,
+    ];
+    assert_eq!(times, [1, 5]);
+    drop(consumer);
+    broker.shutdown().await;
+}

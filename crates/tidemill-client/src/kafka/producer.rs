@@ -118,8 +118,8 @@ impl Produced {
         self
     }
 
-    /// Sets the time, in milliseconds since the epoch, instead of now. 0 is sent as now too: librdkafka, which this
-    /// producer stands on, has no other word for it.
+    /// Sets the time, in milliseconds since the epoch, instead of now. 0 is sent as 1: librdkafka, which this producer
+    /// stands on, reads 0 as now, and a millisecond beside it is nearer.
     pub fn timestamp(mut self, timestamp_ms: i64) -> Self {
         self.timestamp = Some(timestamp_ms);
         self
@@ -211,7 +211,7 @@ impl Producer {
             });
         let mut native = FutureRecord::<[u8], [u8]>::to(&record.topic)
             .partition(partition)
-            .timestamp(record.timestamp.unwrap_or_else(now_ms))
+            .timestamp(record.timestamp.map_or_else(now_ms, sent_time))
             .headers(headers);
         native.key = record.key.as_deref();
         native.payload = record.value.as_deref();
@@ -340,6 +340,11 @@ fn queue_is_full(error: &rdkafka::error::KafkaError) -> bool {
 
 fn name_of(topic: &str) -> String {
     topic.to_owned()
+}
+
+/// The time that librdkafka is told for a record's own: it takes 0 for now, which is decades off.
+pub(super) fn sent_time(ms: i64) -> i64 {
+    if ms == 0 { 1 } else { ms }
 }
 
 fn now_ms() -> i64 {

@@ -14,6 +14,7 @@ use rdkafka::bindings::rd_kafka_vtype_t as Kind;
 use tidemill_data::Headers;
 
 use super::client::{Client, Role, c_string, check, describe};
+use super::producer::sent_time;
 use crate::{Outgoing, Settings, TopicPartition, TransportError, Writer, WriterTopic};
 
 /// How long one wait for room in the queue, or for the last acknowledgements, lasts before we look at losses again.
@@ -93,7 +94,7 @@ impl KafkaWriter {
             argument(Kind::RD_KAFKA_VTYPE_PARTITION, |u| u.i32_ = record.partition),
             argument(Kind::RD_KAFKA_VTYPE_MSGFLAGS, |u| u.i = COPY),
             argument(Kind::RD_KAFKA_VTYPE_TIMESTAMP, |u| {
-                u.i64_ = record.timestamp.millis()
+                u.i64_ = sent_time(record.timestamp.millis())
             }),
             argument(Kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = memory(record.key)),
             argument(Kind::RD_KAFKA_VTYPE_VALUE, |u| u.mem = memory(record.value)),

@@ -9,7 +9,7 @@ use super::bound::Place;
 use crate::{
     context::Context,
     failure::Halt,
-    graph::NodeId,
+    graph::{NodeId, StoreIndex},
     punctuation::{Clock, ScheduleId},
 };
 
@@ -343,6 +343,19 @@ impl ProcessorContext<'_> {
         id.filter(|_| connected).ok_or_else(|| NotConnected {
             operator: self.ctx.topology.node_name(self.node).to_owned(),
             store: place.name.to_string(),
+        })
+    }
+
+    /// An error unless this processor was connected to all these stores.
+    pub(crate) fn connected(&self, stores: &[StoreIndex], name: &str) -> Result<(), NotConnected> {
+        let node = self.ctx.topology.nodes.get(self.node.0);
+        let has = |store: &StoreIndex| node.is_some_and(|node| node.stores.contains(store));
+        if stores.iter().all(has) {
+            return Ok(());
+        }
+        Err(NotConnected {
+            operator: self.ctx.topology.node_name(self.node).to_owned(),
+            store: name.to_owned(),
         })
     }
 

@@ -15,6 +15,17 @@ impl Task {
         self.ctx.calls.in_flight()
     }
 
+    /// The names of the operators that have calls in flight.
+    #[must_use]
+    pub fn operators_in_flight(&self) -> Vec<&str> {
+        let topology = &self.ctx.topology;
+        let operators = self.ctx.calls.operators();
+        operators
+            .filter_map(|operator| topology.calling.get(operator.0))
+            .map(|(node, _)| topology.node_name(*node))
+            .collect()
+    }
+
     /// When a call takes too long, or is to be tried again.
     #[must_use]
     pub fn next_call_deadline(&self) -> Option<Timestamp> {

@@ -6,7 +6,7 @@ use tidemill_data::{Headers, Place, Timestamp, Topic};
 use tidemill_streams::{OutputTopic, PartitionChoice, RawRecord, Record, Task};
 
 use super::{TestDriver, pass};
-use crate::TestError;
+use crate::{TestError, patience::Patience};
 
 /// How many records a task takes before others get their turn.
 const RECORDS_PER_TURN: usize = 1_000;
@@ -136,6 +136,7 @@ impl TestDriver {
 
     /// Runs all tasks until no record waits.
     pub(super) fn run(&mut self) -> Result<(), TestError> {
+        let mut patience = Patience::default();
         loop {
             let mut done = 0;
             for at in 0..self.tasks.len() {
@@ -148,22 +149,26 @@ impl TestDriver {
                     .records;
                 self.deliver()?;
             }
-            if done == 0 && !self.poll_calls()? {
+            if done == 0 && !self.poll_calls(&mut patience)? {
                 return Ok(());
             }
         }
     }
 
     /// Polls the calls of all tasks that were woken or whose time has come; whether there were any.
-    fn poll_calls(&mut self) -> Result<bool, TestError> {
-        let mut polled = false;
+    fn poll_calls(&mut self, patience: &mut Patience) -> Result<bool, TestError> {
+        let (mut polled, mut came_out) = (false, false);
         for at in 0..self.tasks.len() {
             let Some(task) = self.tasks.get_mut(at) else { break };
             if task.calls_in_flight() == 0 && task.next_call_deadline().is_none() {
                 continue;
             }
             polled |= task.poll_calls(self.now, Waker::noop(), &mut self.outputs)?;
+            came_out |= !self.outputs.is_empty();
             self.deliver()?;
+        }
+        if polled {
+            patience.polled(self.tasks.iter(), came_out)?;
         }
         Ok(polled)
     }

@@ -12,6 +12,7 @@ use super::Guarantee;
 use crate::{
     TestError,
     cluster::Cluster,
+    patience::Patience,
     restore::{end, restore},
 };
 
@@ -178,7 +179,12 @@ impl Instance {
             .task
             .process(records_max, world.now, &mut outputs)?
             .records;
-        while working.task.poll_calls(world.now, Waker::noop(), &mut outputs)? {}
+        let mut patience = Patience::default();
+        let mut written = outputs.byte_len();
+        while working.task.poll_calls(world.now, Waker::noop(), &mut outputs)? {
+            let before = std::mem::replace(&mut written, outputs.byte_len());
+            patience.polled(std::iter::once(&working.task), written != before)?;
+        }
         self.write(world, &outputs);
         Ok(done)
     }

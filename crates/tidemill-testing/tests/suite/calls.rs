@@ -289,3 +289,53 @@ fn the_failure_of_a_late_result_is_that_of_its_own_record() {
     };
     assert_eq!(failure.source_record.expect("a record led here").record.offset, 0);
 }
+
+/// A future that wakes itself so often, and is done then.
+async fn wakes_itself(mut polls: usize) {
+    poll_fn(|polling| {
+        polls -= 1;
+        if polls == 0 {
+            return Poll::Ready(());
+        }
+        polling.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn a_future_that_wakes_itself_for_ever_ends_the_test_and_names_the_operator() {
+    let app = App::new("app");
+    app.stream(&IN)
+        .map_async(InFlight::ordered(10), |_, text: String| async move {
+            wakes_itself(text.parse().unwrap_or(usize::MAX)).await;
+            text
+        })
+        .to(&OUT);
+    let mut t = TestDriver::new(&app);
+    // Some times are a way to let others go first.
+    t.pipe(&IN, "k", "500", ms(1));
+    assert_eq!(t.read(&OUT).len(), 1);
+    let record = Record::new("k".to_owned(), "for ever".to_owned(), ms(2));
+    let error = t.try_pipe(&IN, record).expect_err("it is never done");
+    assert!(matches!(error, TestError::Spinning { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("KSTREAM-MAPASYNC-0000000001"), "{said}");
+    assert!(said.contains("10000 polls"), "{said}");
+}
+
+#[test]
+fn many_futures_that_wake_themselves_a_few_times_are_all_done() {
+    let app = App::new("app");
+    app.stream(&IN)
+        .map_async(InFlight::per_key(1_000), |_, text: String| async move {
+            wakes_itself(9_000).await;
+            text
+        })
+        .to(&OUT);
+    let mut t = TestDriver::new(&app);
+    for key in ["a", "b", "a"] {
+        t.pipe(&IN, key, "text", ms(1));
+    }
+    assert_eq!(t.read(&OUT).len(), 3);
+}

@@ -20,5 +20,6 @@ mod processors;
 mod read_only;
 mod retry;
 mod simulation;
+mod table_rows;
 mod ttl;
 mod windows;

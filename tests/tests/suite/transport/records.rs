@@ -225,3 +225,28 @@ fn offsets_tell_where_partitions_begin_and_end() {
         assert!(missing.is_err(), "{}", cluster.name);
     });
 }
+
+/// librdkafka reads the time 0 as now, decades later, so there it becomes 1.
+#[test]
+fn a_record_of_the_first_millisecond_of_time_keeps_it_within_one() {
+    on_each(|cluster| {
+        cluster.topic("t", 1);
+        let mut writer = cluster.transport.writer("w").unwrap();
+        let (topic, headers) = (writer.topic("t").unwrap(), Headers::default());
+        let first = Outgoing {
+            topic,
+            partition: 0,
+            timestamp: Timestamp::from_millis(0),
+            key: None,
+            value: Some(&b"v"[..]),
+            headers: &headers,
+        };
+        writer.send(&[first]).unwrap();
+        writer.flush().unwrap();
+        let mut reader = cluster.reader(&[(at("t", 0), Start::Earliest)]);
+        let events = poll_until(&mut reader, cluster.name, |events| records(events).len() == 1);
+        let expected = i64::from(cluster.name == "librdkafka");
+        let got = records(&events).first().map(|record| record.timestamp.millis());
+        assert_eq!(got, Some(expected), "{}", cluster.name);
+    });
+}
