@@ -357,7 +357,7 @@ fn spec(topic: &InternalTopic, partitions: i32, replication: Option<i16>) -> Top
     topic
         .config
         .iter()
-        .fold(spec, |spec, (name, value)| spec.with(*name, value))
+        .fold(spec, |spec, (name, value)| spec.with(name, value))
 }
 
 pub(crate) fn list<'a>(topics: impl Iterator<Item = (&'a String, i32)>) -> String {

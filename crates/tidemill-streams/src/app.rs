@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Policy, Topology, TopologyError, builder::Builder, windows::Forgetting};
+use tidemill_data::StoreName;
+
+use crate::{
+    Policy, Topology, TopologyError, builder::Builder, graph::ChangelogSetting, windows::Forgetting,
+};
 
 /// A program under composition: streams and tables are made from it, and operators from those.
 ///
@@ -167,6 +171,36 @@ impl App {
     /// ```
     pub fn preserve_headers(&self) {
         self.builder.lock().preserves_headers = true;
+    }
+
+    /// Sets what a store's changelog topic has when it is made, by Kafka's names, instead of what the store asks for. A
+    /// topic that is there already keeps its settings. Of a store that has no changelog nothing can be set: the program is
+    /// refused.
+    ///
+    /// ```
+    /// # use tidemill_data::{StoreName, Topic};
+    /// # use tidemill_streams::App;
+    /// # const CLICKS: Topic<String, String> = Topic::new("clicks");
+    /// const COUNTS: StoreName<String, i64> = StoreName::new("counts");
+    ///
+    /// let app = App::new("docs");
+    /// app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    /// app.changelog_setting(&COUNTS, "segment.bytes", "16777216");
+    /// let topology = app.topology()?;
+    /// assert_eq!(topology.subtopologies()[0].changelogs[0].config["segment.bytes"], "16777216");
+    /// # Ok::<(), tidemill_streams::TopologyError>(())
+    /// ```
+    pub fn changelog_setting<K: 'static, V: 'static>(
+        &self,
+        store: &StoreName<K, V>,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) {
+        self.builder.lock().changelog_settings.push(ChangelogSetting {
+            store: store.name().to_owned(),
+            name: name.into(),
+            value: value.into(),
+        });
     }
 
     /// The topology composed so far. No operator can be added after this.

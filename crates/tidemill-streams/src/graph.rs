@@ -112,6 +112,14 @@ impl PatternDecl {
     }
 }
 
+/// A setting of one store's changelog topic.
+#[derive(Clone, Debug)]
+pub(crate) struct ChangelogSetting {
+    pub(crate) store: String,
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct StoreDecl {
     pub(crate) spec: StoreSpec,
@@ -200,6 +208,7 @@ pub(crate) struct Graph {
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
     // Operators that keep in memory in which order their rows come due.
     pub(crate) ordering: Vec<NodeId>,
+    pub(crate) changelog_settings: Vec<ChangelogSetting>,
     // By calls index.
     pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
     pub(crate) processors: Vec<(NodeId, Arc<Children>)>,
@@ -235,6 +244,7 @@ impl Graph {
             slots: Vec::new(),
             punctuated: Vec::new(),
             ordering: Vec::new(),
+            changelog_settings: Vec::new(),
             calling: Vec::new(),
             processors: Vec::new(),
             watched: Vec::new(),
@@ -261,6 +271,25 @@ impl Graph {
     /// Uses up a name that Kafka Streams makes and then does not use, so that later ones agree.
     pub(crate) fn skip_name(&mut self) {
         self.names_given += 1;
+    }
+
+    /// Gives an operator another name. A number that only its name used goes to the next one, as in Kafka Streams.
+    pub(crate) fn rename(&mut self, node: NodeId, name: String) {
+        if self.nodes.iter().any(|node| node.name == name) {
+            self.problems.push(format!("two operators are named {name:?}"));
+        }
+        let is_legal = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        if name.is_empty() || name.len() > NAME_LEN_MAX || !name.chars().all(is_legal) {
+            self.problems.push(format!(
+                "no operator can be named {name:?}: names are 1 to {NAME_LEN_MAX} letters, digits, '.', '_' or '-'"
+            ));
+        }
+        let before = std::mem::replace(&mut self.node(node).name, name);
+        let last = format!("{:010}", self.names_given.saturating_sub(1));
+        let is_last = node.0 + 1 == self.nodes.len() && crate::operators::named_by_place(&before);
+        if is_last && before.ends_with(&last) {
+            self.names_given -= 1;
+        }
     }
 
     pub(crate) fn add(&mut self, name: String, kind: NodeKind, parents: &[NodeId]) -> NodeId {
@@ -411,6 +440,9 @@ impl Graph {
         found
     }
 }
+
+/// As Kafka has it for topics, whose names are made of operators' names.
+const NAME_LEN_MAX: usize = 249;
 
 fn topic_index(at: usize) -> TopicIndex {
     TopicIndex(u32::try_from(at).expect("a program names fewer than 2^32 topics"))

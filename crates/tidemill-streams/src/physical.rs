@@ -6,7 +6,7 @@ use tidemill_store::StoreKind;
 
 use crate::{
     GlobalStore, InternalTopic, Lint, ReadOnlyStore, Subtopology, TopicIndex, TopicRole, Topology,
-    graph::{Entry, Graph, Node, NodeId, NodeKind, StoreDecl},
+    graph::{ChangelogSetting, Entry, Graph, Node, NodeId, NodeKind, StoreDecl},
 };
 
 /// Which source stands for another one of the same topics.
@@ -217,7 +217,7 @@ fn part(topology: &Topology, nodes: Vec<NodeId>) -> Subtopology {
     }
     part.stores = stores.iter().map(|store| store.spec.name.clone()).collect();
     let logged = stores.iter().filter(|store| store.changelog);
-    part.changelogs = logged.map(|store| changelog(&topology.app, store)).collect();
+    part.changelogs = logged.map(|store| changelog(topology, store)).collect();
     let filled = stores.iter().filter_map(|store| {
         let (index, _) = topology.store(&store.spec.name)?;
         Some(ReadOnlyStore {
@@ -260,7 +260,7 @@ fn repartition(name: String, partitions: Option<u32>) -> InternalTopic {
     ];
     let config = config
         .into_iter()
-        .map(|(name, value)| (name, value.to_owned()))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     InternalTopic {
         name,
@@ -274,7 +274,19 @@ fn repartition(name: String, partitions: Option<u32>) -> InternalTopic {
 /// `windowstore.changelog.additional.retention.ms`.
 const ADDITIONAL_RETENTION_MS: i64 = 86_400_000;
 
-fn changelog(app: &str, store: &StoreDecl) -> InternalTopic {
+/// Each setting is of a changelog that there is.
+pub(crate) fn check_changelog_settings(graph: &mut Graph) {
+    for ChangelogSetting { store, name, .. } in &graph.changelog_settings {
+        let has_changelog = |decl: &StoreDecl| decl.spec.name == *store && decl.active && decl.changelog;
+        if !graph.stores.iter().any(has_changelog) {
+            graph.problems.push(format!(
+                "{name:?} is set for the changelog of store {store:?}, and there is none"
+            ));
+        }
+    }
+}
+
+fn changelog(topology: &Topology, store: &StoreDecl) -> InternalTopic {
     let mut config = BTreeMap::from([("message.timestamp.type", "CreateTime".to_owned())]);
     match retention_ms(store.spec.kind) {
         Some(retention_ms) => {
@@ -294,8 +306,17 @@ fn changelog(app: &str, store: &StoreDecl) -> InternalTopic {
         config.insert("min.compaction.lag.ms", lag_ms.to_string());
     }
     let name = store.spec.name.clone();
+    let mut config: BTreeMap<String, String> = config
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    for setting in &topology.changelog_settings {
+        if setting.store == name {
+            config.insert(setting.name.clone(), setting.value.clone());
+        }
+    }
     InternalTopic {
-        name: format!("{app}-{name}-changelog"),
+        name: format!("{}-{name}-changelog", topology.app),
         partitions: None,
         config,
         store: Some(name),

@@ -8,8 +8,8 @@ use crate::{
     Policy, Reset, TopicIndex, TopicRole,
     calls::Calling,
     graph::{
-        Entry, FilledDecl, GlobalDecl, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated, StoreDecl,
-        StoreIndex, TopicDecl,
+        ChangelogSetting, Entry, FilledDecl, GlobalDecl, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated,
+        StoreDecl, StoreIndex, TopicDecl,
     },
 };
 
@@ -86,7 +86,7 @@ pub struct InternalTopic {
     /// How many partitions were asked for; without a number, as many as the subtopology has tasks.
     pub partitions: Option<u32>,
     /// Its settings, with Kafka's names.
-    pub config: BTreeMap<&'static str, String>,
+    pub config: BTreeMap<String, String>,
     /// The store whose changelog it is.
     pub store: Option<String>,
 }
@@ -165,6 +165,7 @@ pub struct Topology {
     pub(crate) slots: Vec<(NodeId, MakeSlot)>,
     pub(crate) punctuated: Vec<(NodeId, Arc<dyn Punctuated>)>,
     pub(crate) ordering: Vec<NodeId>,
+    pub(crate) changelog_settings: Vec<ChangelogSetting>,
     pub(crate) clocks: Vec<String>,
     // By calls index.
     pub(crate) calling: Vec<(NodeId, Arc<dyn Calling>)>,
@@ -181,6 +182,7 @@ impl Topology {
     pub(crate) fn build(graph: &mut Graph) -> Result<Self, TopologyError> {
         let composed = graph.problems.len();
         let (nodes, merged) = crate::physical::merge_sources(graph);
+        crate::physical::check_changelog_settings(graph);
         if !graph.problems.is_empty() {
             let problems = graph.problems.clone();
             // What was found now may be otherwise with other topics.
@@ -205,6 +207,7 @@ impl Topology {
             slots: graph.slots.clone(),
             punctuated: graph.punctuated.clone(),
             ordering: graph.ordering.clone(),
+            changelog_settings: graph.changelog_settings.clone(),
             clocks: graph.clock_names(),
             calling: graph.calling.clone(),
             globals: graph.globals.clone(),

@@ -28,6 +28,7 @@ mod map_record;
 mod map_values;
 mod mark_as_partitioned;
 mod merge;
+mod named;
 mod open_windows;
 mod pattern;
 mod peek;

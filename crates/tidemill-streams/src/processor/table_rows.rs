@@ -63,7 +63,7 @@ impl<K: 'static, V: 'static> KTable<K, V> {
     ///
     /// let app = App::new("docs");
     /// let orders = app.stream(&ORDERS);
-    /// let totals = orders.clone().group_by_key().sum(&TOTALS);
+    /// let totals = orders.clone().group_by_key().sum(&TOTALS, |_, cents| cents);
     /// orders.process_values_with(totals.rows(), Check).to(&CHECKED);
     /// # let mut test = TestDriver::new(&app);
     /// test.pipe(&ORDERS, "ada", 900, ms(1));

@@ -201,3 +201,49 @@ fn a_sink_that_is_chosen_says_so() {
         until_class(golden)
     );
 }
+
+#[test]
+fn named_operators_take_no_number() {
+    let app = App::new("app");
+    app.stream(&topic("in"))
+        .named("lines")
+        .filter(|_, _| true)
+        .named("some")
+        .map_values(|v| v)
+        .filter_not(|_, _| true)
+        .named("others")
+        .to(&topic("out"));
+    let expected = "Topologies:
+   Sub-topology: 0
+    Source: lines (topics: [in])
+      --> some
+    Processor: some (stores: [])
+      --> KSTREAM-MAPVALUES-0000000000
+      <-- lines
+    Processor: KSTREAM-MAPVALUES-0000000000 (stores: [])
+      --> others
+      <-- some
+    Processor: others (stores: [])
+      --> KSTREAM-SINK-0000000001
+      <-- KSTREAM-MAPVALUES-0000000000
+    Sink: KSTREAM-SINK-0000000001 (topic: out)
+      <-- others
+
+";
+    assert_eq!(app.describe().expect("it can run"), expected);
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    for (name, part) in [
+        ("a b", "no operator can be named \"a b\""),
+        ("", "no operator can be named \"\""),
+        ("twice", "two operators are named \"twice\""),
+    ] {
+        let app = App::new("app");
+        let stream = app.stream(&topic("in")).named("twice").filter(|_, _| true);
+        stream.named(name).to(&topic("out"));
+        let error = app.describe().expect_err("the name cannot be").to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -168,3 +168,35 @@ fn the_topics_of_a_pattern_begin_where_it_says_and_those_found_later_too() {
     app.resolve(&["orders-us", "bills-eu"]);
     assert_eq!(resets(&["orders-us", "bills-eu"]), [Some(Reset::Latest), None]);
 }
+
+#[test]
+fn changelogs_have_the_settings_that_are_given() {
+    let app = App::new("app");
+    app.changelog_setting(&COUNTS, "segment.bytes", "16777216");
+    app.changelog_setting(&COUNTS, "cleanup.policy", "compact,delete");
+    let table = app.stream(&CLICKS).group_by_key().count(&COUNTS);
+    let _ = table.filter_as(&StoreName::<String, i64>::new("few"), |_, count| *count < 3);
+    let topology = app.topology().expect("it can run");
+    let changelogs = &topology.subtopologies()[0].changelogs;
+    let of = |store: &str| {
+        let changelog = changelogs
+            .iter()
+            .find(|topic| topic.store.as_deref() == Some(store));
+        &changelog.expect("the store has a changelog").config
+    };
+    assert_eq!(of("counts")["segment.bytes"], "16777216");
+    assert_eq!(of("counts")["cleanup.policy"], "compact,delete");
+    assert_eq!(of("counts")["message.timestamp.type"], "CreateTime");
+    assert_eq!(of("few")["cleanup.policy"], "compact");
+    assert!(!of("few").contains_key("segment.bytes"));
+
+    let app = App::new("app");
+    let kept = Materialized::from(&COUNTS).without_changelog();
+    app.stream(&CLICKS).group_by_key().count(kept);
+    app.changelog_setting(&COUNTS, "segment.bytes", "16777216");
+    let error = app.topology().err().expect("there is no changelog").to_string();
+    assert!(
+        error.contains(r#""segment.bytes" is set for the changelog of store "counts", and there is none"#),
+        "{error}"
+    );
+}

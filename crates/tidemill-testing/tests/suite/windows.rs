@@ -451,3 +451,22 @@ fn a_changelog_with_keys_of_no_window_is_named() {
         );
     }
 }
+
+/// What Kafka Streams calls unlimited windows.
+#[test]
+fn a_window_without_end_takes_all_records() {
+    let app = App::new("app");
+    let grouped = app.stream(&IN).group_by_key();
+    to_out(
+        &grouped
+            .window(Tumbling::of(std::time::Duration::MAX))
+            .count(&COUNTS),
+    );
+    let mut t = TestDriver::new(&app);
+    for at in [0, 5, 4_000_000_000_000, 7] {
+        pipe(&mut t, "k", at);
+        t.restart_without_state();
+    }
+    let counts: Vec<_> = t.read(&OUT).into_iter().map(|record| record.value).collect();
+    assert_eq!(counts, [1, 2, 3, 4].map(Some));
+}
