@@ -4,10 +4,13 @@
 //! The program copies every record, and counts records by key behind a repartition. So exactly-once means: each record
 //! was copied once, and the totals of each key are 1, 2, 3 … up to the number of its records, each written once.
 
+mod instance;
+mod outputs;
 mod program;
 mod run;
 mod verdict;
 
+pub use outputs::{Inputs, Outputs, create_topics};
 pub use program::{Names, Worker};
 pub use run::{Faults, Membership, run};
 pub use verdict::{Guarantee, Verdict};

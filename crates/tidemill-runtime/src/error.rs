@@ -149,6 +149,19 @@ pub enum RunError {
     Panic(String),
 }
 
+impl RunError {
+    /// Whether a task's database did not do as asked.
+    pub(crate) fn is_of_a_database(&self) -> bool {
+        let of_a_store =
+            |error: &TaskError| matches!(error, TaskError::Store(_) | TaskError::Changelog { .. });
+        match self {
+            Self::Task { error, .. } => of_a_store(error),
+            Self::State { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 fn at(reached: &Position) -> String {
     if reached.is_empty() {
         "the beginning".to_owned()

@@ -268,7 +268,11 @@ impl Pool {
             let mut turns = 0;
             let run = AssertUnwindSafe(|| self.run(number, place, &mut turns));
             let outcome = std::panic::catch_unwind(run);
-            self.instance().databases.flush();
+            let databases = self.instance().databases.clone();
+            match &outcome {
+                Ok(Err(judged)) if judged.0.error.is_of_a_database() => databases.close_idle(),
+                _ => databases.flush(),
+            }
             let (failure, response) = match outcome {
                 Ok(Ok(Ended::Stopped)) => {
                     self.board.thread_is(number, ThreadPhase::Ended);

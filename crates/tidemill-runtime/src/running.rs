@@ -1,7 +1,7 @@
 //! A program at work, as its owner sees it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -17,11 +17,12 @@ use crate::metrics::{Exposition, Snapshot};
 use crate::pool::Pool;
 use crate::query::{Query, Reply, StoreQuery};
 use crate::state::{State, StateBoard};
-use crate::worker::Command;
+use crate::worker::{Command, Instance};
 
 /// A program that was started. Dropping it stops it without waiting for the end; [`stop`](Self::stop) waits.
 pub struct Running {
     pub(crate) shared: Arc<Shared>,
+    pool: Arc<Pool>,
     // The thread of the global stores, if there are any.
     following: Option<Following>,
     bootstrap: String,
@@ -33,21 +34,42 @@ pub struct Running {
 pub(crate) struct Shared {
     pub(crate) topology: Arc<Topology>,
     pub(crate) board: Arc<StateBoard>,
-    pub(crate) pool: Arc<Pool>,
+    // Queries keep no program alive: once it has stopped its state directory is free, however long they are kept.
+    pool: Weak<Pool>,
 }
 
 impl Shared {
+    pub(crate) fn new(topology: Arc<Topology>, board: Arc<StateBoard>, pool: &Arc<Pool>) -> Self {
+        Self {
+            topology,
+            board,
+            pool: Arc::downgrade(pool),
+        }
+    }
+
+    /// The instance as it is now, for a question about a store. Errors: it is no more.
+    pub(crate) fn instance(&self, store: &str) -> Result<Arc<Instance>, QueryError> {
+        let pool = self.pool.upgrade().ok_or_else(|| QueryError::NotReady {
+            name: store.to_owned(),
+            state: self.state(),
+        })?;
+        Ok(pool.instance())
+    }
+
     pub(crate) fn state(&self) -> State {
         self.board.state()
     }
 
-    /// Sends a question to every worker.
+    /// Sends a question to every worker there is.
     pub(crate) fn ask(
         &self,
         query: impl Fn(oneshot::Sender<Result<Reply, QueryError>>) -> Query,
     ) -> Vec<oneshot::Receiver<Result<Reply, QueryError>>> {
         let mut answers = Vec::new();
-        self.pool.tell(|| {
+        let Some(pool) = self.pool.upgrade() else {
+            return answers;
+        };
+        pool.tell(|| {
             // A worker that has ended drops the question, which its answer's channel tells.
             let (reply, answer) = oneshot::channel();
             answers.push(answer);
@@ -76,12 +98,14 @@ impl Shared {
 impl Running {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        pool: Arc<Pool>,
         following: Option<Following>,
         bootstrap: String,
         broker: Option<EmbeddedBroker>,
     ) -> Self {
         Self {
             shared,
+            pool,
             following,
             bootstrap,
             broker,
@@ -100,7 +124,7 @@ impl Running {
 
     /// What it is doing, in numbers: rates, lags, tasks, and how far restoring is. As fresh as a quarter of a second.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.pool.instance().metrics.snapshot(self.state())
+        self.pool.instance().metrics.snapshot(self.state())
     }
 
     /// Adds its metrics to a registry of yours, by Kafka Streams' names.
@@ -116,7 +140,7 @@ impl Running {
     /// # Ok(text) }
     /// ```
     pub fn register_metrics(&self, registry: &mut Registry) {
-        let pool = &self.shared.pool;
+        let pool = &self.pool;
         let client = pool.client().to_owned();
         let exposition = Exposition::new(&pool.instance().metrics, &self.shared.board, client);
         registry.register_collector(Box::new(exposition));
@@ -134,44 +158,44 @@ impl Running {
 
     /// The names of its threads, as in the logs.
     pub fn threads(&self) -> Vec<String> {
-        self.shared.pool.names()
+        self.pool.names()
     }
 
     /// Starts one more thread, which gets its share of the tasks, and gives its name; `None` once the program is
     /// stopping. Errors: the cluster cannot be reached.
     pub async fn add_thread(&self) -> Result<Option<String>, RunError> {
-        let pool = self.shared.pool.clone();
+        let pool = self.pool.clone();
         off_the_executor(move || pool.add()).await?
     }
 
     /// Stops the youngest thread after a last commit, and gives its name; its tasks go to the others. `None`: there is
     /// none.
     pub async fn remove_thread(&self) -> Result<Option<String>, RunError> {
-        let pool = self.shared.pool.clone();
+        let pool = self.pool.clone();
         off_the_executor(move || pool.remove(None)).await
     }
 
     /// Stops the thread of this name, as [`remove_thread`](Self::remove_thread).
     pub async fn remove_thread_named(&self, name: &str) -> Result<Option<String>, RunError> {
-        let (pool, name) = (self.shared.pool.clone(), name.to_owned());
+        let (pool, name) = (self.pool.clone(), name.to_owned());
         off_the_executor(move || pool.remove(Some(&name))).await
     }
 
     /// Processes nothing until [`resume`](Self::resume). The program stays in its group, goes on restoring, and answers
     /// queries.
     pub fn pause(&self) {
-        self.shared.pool.instance().paused.store(true, Ordering::Relaxed);
+        self.pool.instance().paused.store(true, Ordering::Relaxed);
     }
 
     /// Goes on after [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.shared.pool.instance().paused.store(false, Ordering::Relaxed);
-        self.shared.pool.tell(|| Command::Look);
+        self.pool.instance().paused.store(false, Ordering::Relaxed);
+        self.pool.tell(|| Command::Look);
     }
 
     /// Whether it was told to [`pause`](Self::pause).
     pub fn is_paused(&self) -> bool {
-        self.shared.pool.instance().paused.load(Ordering::Relaxed)
+        self.pool.instance().paused.load(Ordering::Relaxed)
     }
 
     /// Waits until every task works. Errors: the program stopped instead.
@@ -205,8 +229,8 @@ impl Running {
     ///
     /// Errors: why the program had stopped by itself, if it had.
     pub async fn stop(mut self) -> Result<(), RunError> {
-        self.shared.pool.stop(State::PendingShutdown);
-        let pool = self.shared.pool.clone();
+        self.pool.stop(State::PendingShutdown);
+        let pool = self.pool.clone();
         let following = self.following.take();
         let joined = off_the_executor(move || {
             let joined = pool.join();
@@ -233,6 +257,6 @@ pub(crate) async fn off_the_executor<T: Send + 'static>(
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shared.pool.stop(State::PendingShutdown);
+        self.pool.stop(State::PendingShutdown);
     }
 }

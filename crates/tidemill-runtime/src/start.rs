@@ -284,13 +284,9 @@ fn launch(
             return Err(error.into());
         }
     };
-    let shared = Shared {
-        topology,
-        board,
-        pool,
-    };
     Ok(Running::new(
-        Arc::new(shared),
+        Arc::new(Shared::new(topology, board, &pool)),
+        pool,
         following,
         cluster.bootstrap,
         cluster.broker,

@@ -2,11 +2,18 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use tidemill::prelude::*;
+use tidemill::{Response, StartError};
 
 use super::Guarantee;
+
+/// How long an instance tries to start on a cluster that does not answer.
+const START_MAX: Duration = Duration::from_secs(300);
+/// Between two tries.
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// The topics of one run, so that several runs can share a cluster.
 #[derive(Clone, Debug)]
@@ -50,6 +57,10 @@ fn topology(names: &Names) -> App {
     app
 }
 
+/// Words on a command line for what becomes of a thread that fails.
+const STOP: &str = "stop";
+const REPLACE: &str = "replace";
+
 /// One instance, in a process of its own.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -61,6 +72,8 @@ pub struct Worker {
     pub state_dir: PathBuf,
     /// The `processing.guarantee`.
     pub guarantee: Guarantee,
+    /// What becomes of a thread that fails.
+    pub on_failure: Response,
     /// Its `group.instance.id`: a static member that comes back has its partitions back at once.
     pub member: Option<String>,
 }
@@ -74,6 +87,10 @@ impl Worker {
             self.names.app.clone(),
             self.state_dir.display().to_string(),
             self.guarantee.setting().into(),
+            match self.on_failure {
+                Response::ReplaceThread => REPLACE.into(),
+                _ => STOP.into(),
+            },
         ];
         words.extend(self.member.clone());
         words
@@ -81,14 +98,21 @@ impl Worker {
 
     /// Reads what [`arguments`](Self::arguments) wrote, without the first word.
     pub fn parse(words: &[String]) -> Result<Self> {
-        let [bootstrap, app, state_dir, guarantee, member @ ..] = words else {
-            return Err(anyhow!("worker BOOTSTRAP APP STATE_DIR GUARANTEE [MEMBER]"));
+        let [bootstrap, app, state_dir, guarantee, on_failure, member @ ..] = words else {
+            return Err(anyhow!(
+                "worker BOOTSTRAP APP STATE_DIR GUARANTEE {STOP}|{REPLACE} [MEMBER]"
+            ));
         };
         Ok(Self {
             bootstrap: bootstrap.clone(),
             names: Names { app: app.clone() },
             state_dir: state_dir.into(),
             guarantee: Guarantee::parse(guarantee)?,
+            on_failure: match on_failure.as_str() {
+                STOP => Response::ShutdownClient,
+                REPLACE => Response::ReplaceThread,
+                other => bail!("{other:?} is neither {STOP} nor {REPLACE}"),
+            },
             member: member.first().cloned(),
         })
     }
@@ -107,13 +131,34 @@ impl Worker {
         if let Some(member) = &self.member {
             config = config.set("group.instance.id", member)?;
         }
-        let running = topology(&self.names).start(config).await?;
-        let asked = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        let running = self.start(&config).await?;
+        // On a thread of its own: the executor would wait for it, and keep a process that has failed from ending.
+        let (ask, asked) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            let _ = ask.send(());
+        });
         tokio::select! {
             state = running.ended() => tracing_line(&format!("ended as {state}")),
             _ = asked => {}
         }
         running.stop().await.context("the instance")
+    }
+
+    /// As whoever looks after a program would: a cluster that does not answer yet is no reason to give up.
+    async fn start(&self, config: &Config) -> Result<Running> {
+        let until = Instant::now() + START_MAX;
+        loop {
+            let on_failure = self.on_failure;
+            let launch = topology(&self.names).launch(config.clone());
+            match launch.on_failure(move |_| on_failure).start().await {
+                Err(error @ StartError::Transport(_)) if Instant::now() < until => {
+                    tracing_line(&format!("starting again: {error}"));
+                    tokio::time::sleep(START_PAUSE).await;
+                }
+                started => return Ok(started?),
+            }
+        }
     }
 }
 

@@ -9,3 +9,5 @@
 
 mod crashes;
 mod faults;
+#[cfg(target_os = "linux")]
+mod full_disk;

@@ -1,5 +1,8 @@
 //! Programs on the runtime, over our own client, against a broker in this process.
 
+mod patterns;
+mod static_members;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::client::REQUEST_TIMEOUT;
 use super::producer::blocking;
 use super::transport::{admin_client, config, create_topics, layered};
+use super::young_topic::{UNKNOWN_MAX, once_known};
 use crate::{Settings, TopicPartition, TopicSpec, TransportError};
 
 /// Creates, lists, describes and deletes.
@@ -188,13 +189,14 @@ impl Admin {
         .await
     }
 
-    /// The first offset and the one after the last record, of a partition.
+    /// The first offset and the one after the last record, of a partition. One of a topic that was made a moment ago is
+    /// waited for, for half a minute at most.
     pub async fn offsets(&self, partition: &TopicPartition) -> Result<(i64, i64), TransportError> {
         let (reader, partition) = (self.reader.clone(), partition.clone());
-        blocking("offsets", move || {
-            reader.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)
-        })
-        .await
+        let offsets = once_known("offsets", UNKNOWN_MAX, move |within| {
+            reader.fetch_watermarks(&partition.topic, partition.partition, within)
+        });
+        offsets.await?.map_err(|e| error("offsets", &e))
     }
 
     fn member(&self, group: &str) -> Result<BaseConsumer, TransportError> {

@@ -10,6 +10,7 @@ mod queue;
 mod transaction;
 mod transport;
 mod writer;
+mod young_topic;
 
 mod admin;
 mod consumer;

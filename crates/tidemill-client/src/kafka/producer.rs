@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as NativeHeader, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use tidemill_data::{Headers, Place, Topic};
@@ -16,6 +17,7 @@ use tidemill_data::{Headers, Place, Topic};
 use super::client::REQUEST_TIMEOUT;
 use super::partitioner::{HashKey, Partitioner};
 use super::transport::{config, layered};
+use super::young_topic::{UNKNOWN_MAX, is_unknown, once_known};
 use crate::{Settings, TransportError};
 
 /// Whose acknowledgement makes a record written.
@@ -249,33 +251,33 @@ impl Producer {
         if let Some(count) = self.partitions.lock().expect("look-ups do not panic").get(topic) {
             return Ok(*count);
         }
-        let (native, name) = (self.native.clone(), topic.to_owned());
         // The first question creates the topic where the broker allows that, and may be answered before it is there.
-        const ATTEMPTS: usize = 20;
-        for _ in 0..ATTEMPTS {
-            let (native, name) = (native.clone(), name.clone());
-            let metadata = blocking("metadata", move || {
-                native.client().fetch_metadata(Some(&name), REQUEST_TIMEOUT)
-            })
-            .await?;
-            let count = metadata
-                .topics()
-                .iter()
-                .find(|t| t.name() == topic)
+        let (native, name) = (self.native.clone(), topic.to_owned());
+        let count = once_known("metadata", UNKNOWN_MAX, move |within| {
+            let metadata = native.client().fetch_metadata(Some(&name), within)?;
+            let mut topics = metadata.topics().iter();
+            let count = topics
+                .find(|t| t.name() == name)
                 .map_or(0, |t| t.partitions().len());
-            if count > 0 {
-                let count = i32::try_from(count).unwrap_or(i32::MAX);
-                self.partitions
-                    .lock()
-                    .expect("look-ups do not panic")
-                    .insert(name_of(topic), count);
-                return Ok(count);
+            match i32::try_from(count).unwrap_or(i32::MAX) {
+                0 => Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::UnknownTopicOrPartition,
+                )),
+                count => Ok(count),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Err(TransportError::UnknownPartition(crate::TopicPartition::new(
-            topic, 0,
-        )))
+        });
+        let count = count.await?.map_err(|error| match error {
+            error if is_unknown(error.rdkafka_error_code()) => {
+                TransportError::UnknownPartition(crate::TopicPartition::new(topic, 0))
+            }
+            error => TransportError::Cluster {
+                operation: "metadata",
+                reason: error.to_string(),
+            },
+        })?;
+        let mut partitions = self.partitions.lock().expect("look-ups do not panic");
+        partitions.insert(topic.to_owned(), count);
+        Ok(count)
     }
 }
 
@@ -304,10 +306,8 @@ pub(super) async fn blocking<T: Send + 'static>(
         })
 }
 
-type Report = Result<
-    rdkafka::producer::future_producer::Delivery,
-    (rdkafka::error::KafkaError, rdkafka::message::OwnedMessage),
->;
+type Report =
+    Result<rdkafka::producer::future_producer::Delivery, (KafkaError, rdkafka::message::OwnedMessage)>;
 
 async fn outcome<F>(report: F, topic: String, partition: i32) -> Result<Delivery, TransportError>
 where
@@ -334,12 +334,8 @@ fn delivery_error(topic: &str, partition: i32, reason: String) -> TransportError
     }
 }
 
-fn queue_is_full(error: &rdkafka::error::KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::QueueFull)
-}
-
-fn name_of(topic: &str) -> String {
-    topic.to_owned()
+fn queue_is_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
 }
 
 /// The time that librdkafka is told for a record's own: it takes 0 for now, which is decades off.

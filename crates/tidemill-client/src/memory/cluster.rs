@@ -61,9 +61,11 @@ impl MemoryCluster {
         self.shared.lock().logs.create(name, partitions, BTreeMap::new());
     }
 
-    /// Deletes a topic with its records.
+    /// Deletes a topic with its records, and what groups have committed of it.
     pub fn delete_topic(&self, name: &str) {
-        self.shared.lock().logs.delete(name);
+        let mut state = self.shared.lock();
+        state.logs.delete(name);
+        state.groups.values_mut().for_each(|group| group.forget(name));
     }
 
     /// The names of all topics, in order.

@@ -77,6 +77,11 @@ impl Group {
         self.offsets.get(partition).cloned()
     }
 
+    /// What was committed of a topic that is no more.
+    pub(super) fn forget(&mut self, topic: &str) {
+        self.offsets.retain(|partition, _| *partition.topic != *topic);
+    }
+
     pub(super) fn generation(&self) -> i32 {
         self.generation
     }
@@ -95,6 +100,7 @@ impl Group {
         &mut self,
         id: MemberId,
         offsets: &[(TopicPartition, Committed)],
+        logs: &Logs,
     ) -> Result<(), CommitError> {
         let Some(member) = self.members.get(&id) else {
             return Err(CommitError::Fenced("unknown member".into()));
@@ -103,7 +109,10 @@ impl Group {
             if !member.owned.contains(partition) {
                 return Err(CommitError::Fenced(format!("{partition} is not this member's")));
             }
-            self.offsets.insert(partition.clone(), offset.clone());
+            // A topic that is no more keeps nothing.
+            if logs.partition(partition).is_ok() {
+                self.offsets.insert(partition.clone(), offset.clone());
+            }
         }
         Ok(())
     }

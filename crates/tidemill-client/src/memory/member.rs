@@ -256,11 +256,9 @@ impl Member for MemoryMember {
             }
             .into());
         }
-        state
-            .groups
-            .entry(self.subscription.group.clone())
-            .or_default()
-            .commit(self.id, offsets)
+        let State { groups, logs, .. } = &mut *state;
+        let group = groups.entry(self.subscription.group.clone()).or_default();
+        group.commit(self.id, offsets, logs)
     }
 
     fn known_end(&self, partition: &TopicPartition) -> Option<i64> {

@@ -53,6 +53,21 @@ fn a_second_member_waits_until_the_first_has_released() {
 }
 
 #[test]
+fn a_topic_that_is_deleted_and_made_again_is_read_from_its_start() {
+    let cluster = MemoryCluster::new();
+    cluster.topic("in", 2);
+    let mut a = join(&cluster, "a");
+    poll(&mut *a);
+    a.commit(&[(at(0), 7.into())]).unwrap();
+    cluster.delete_topic("in");
+    assert_eq!(cluster.committed("g", &at(0)), None);
+    // Nor does what its reader commits afterwards count for the topic that has its name next.
+    a.commit(&[(at(1), 5.into())]).unwrap();
+    cluster.topic("in", 2);
+    assert_eq!(a.committed(&[at(0), at(1)]).unwrap(), [None, None]);
+}
+
+#[test]
 fn a_member_that_was_expired_may_not_commit_and_joins_again() {
     let cluster = MemoryCluster::new();
     cluster.topic("in", 2);

@@ -55,6 +55,13 @@ impl Databases {
         open.insert(task, database);
     }
 
+    /// Closes those that no task has. One that could not write may stay so (RocksDB reads on, and writes no more, until it
+    /// is opened anew), and the next task is to find out whether there is room again.
+    pub(crate) fn close_idle(&self) {
+        let mut open = self.open.lock().expect("as above");
+        open.retain(|_, database| Arc::strong_count(database) > 1);
+    }
+
     /// Writes everything to disk, for a stop in good order.
     pub(crate) fn flush(&self) {
         for (task, database) in self.open.lock().expect("as above").iter() {

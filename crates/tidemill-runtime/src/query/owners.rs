@@ -32,7 +32,8 @@ impl<K: Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<K, V, F> {
     pub(super) async fn owner_of_bytes(&self, key: &[u8]) -> Result<Option<String>, QueryError> {
         let Some(task) = self.task_of_bytes(key)? else {
             // A global store is here.
-            return Ok(self.shared.pool.instance().config.application_server.clone());
+            let instance = self.shared.instance(self.name.name())?;
+            return Ok(instance.config.application_server.clone());
         };
         let (task, owners) = (task.to_string(), self.shared.owners(self.name.name()).await?);
         let owner = owners.into_iter().find(|owner| owner.tasks.contains(&task));
@@ -48,7 +49,7 @@ impl<K: 'static, V: 'static, F: Form> StoreQuery<K, V, F> {
         let Some(view) = stores.iter().find(|store| store.name == self.name.name()) else {
             return Ok(None);
         };
-        let instance = self.shared.pool.instance();
+        let instance = self.shared.instance(self.name.name())?;
         let count = instance.plan.tasks.get(view.subtopology);
         let task = |partition| TaskId {
             subtopology: view.subtopology,
@@ -71,7 +72,7 @@ impl<K: Clone + Send + Sync + 'static, V: Send + 'static, F: Form> StoreQuery<Wi
 impl crate::running::Shared {
     /// What all instances announced, the latest first.
     pub(crate) async fn owners(&self, asked_for: &str) -> Result<Vec<Owner>, QueryError> {
-        let instance = self.pool.instance();
+        let instance = self.instance(asked_for)?;
         let unknown = |reason: String| QueryError::Store {
             name: asked_for.to_owned(),
             reason,

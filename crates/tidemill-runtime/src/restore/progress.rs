@@ -43,16 +43,22 @@ pub enum RestoreStage {
 }
 
 impl RestoreProgress {
-    /// Whether the store is complete.
+    /// Whether the store is complete. Listeners hear of its last batch before.
     pub fn is_complete(&self) -> bool {
-        self.at >= self.to
+        self.stage == RestoreStage::Completed
+    }
+
+    /// How many offsets there are to go. Some of them may hold no record: compaction and the ends of transactions leave
+    /// such.
+    pub fn remaining(&self) -> u64 {
+        self.to.saturating_sub(self.at).max(0).unsigned_abs()
     }
 
     /// Notes that all before `at` is done.
     pub(super) fn reached(&mut self, at: i64, now: Timestamp) {
         self.at = self.at.max(at);
         let done = u128::from(self.at.abs_diff(self.from));
-        let to_do = u128::from(self.to.saturating_sub(self.at).max(0).unsigned_abs());
+        let to_do = u128::from(self.remaining());
         let spent = now.millis().saturating_sub(self.began.millis()).max(0);
         let left_ms = (u128::from(spent.unsigned_abs()) * to_do).checked_div(done);
         let left = |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX));
@@ -83,11 +89,14 @@ mod tests {
         progress.reached(100, Timestamp::from_millis(1_500));
         assert_eq!(progress.time_left, None);
         progress.reached(200, Timestamp::from_millis(2_000));
-        assert_eq!(progress.time_left, Some(Duration::from_secs(3)));
+        assert_eq!(
+            (progress.time_left, progress.remaining()),
+            (Some(Duration::from_secs(3)), 300)
+        );
         progress.reached(500, Timestamp::from_millis(9_000));
         assert_eq!(
-            (progress.time_left, progress.is_complete()),
-            (Some(Duration::ZERO), true)
+            (progress.time_left, progress.remaining()),
+            (Some(Duration::ZERO), 0)
         );
     }
 }

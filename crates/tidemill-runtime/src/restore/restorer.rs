@@ -206,7 +206,10 @@ impl Restorer {
         live.sent_to(&partition.topic, next_offset);
         open.progress.records += records.len() as u64;
         open.progress.reached(next_offset, now);
-        self.follow(partition);
+        open.progress.stage = RestoreStage::Batch;
+        let batch = open.progress.clone();
+        self.tell(&batch);
+        self.close_if_complete(partition);
         Ok(())
     }
 
@@ -218,28 +221,22 @@ impl Restorer {
                 live.sent_to(&partition.topic, end.min(open.progress.to));
             }
         }
-        self.follow(partition);
+        self.close_if_complete(partition);
     }
 
-    /// Tells of the progress, and closes a store that is complete.
-    fn follow(&mut self, partition: &TopicPartition) {
-        let Some(open) = self.open.get_mut(partition) else {
+    fn close_if_complete(&mut self, partition: &TopicPartition) {
+        let mut complete = self
+            .open
+            .extract_if(.., |at, open| at == partition && open.progress.remaining() == 0);
+        let Some((_, Open { mut progress, .. })) = complete.next() else {
             return;
         };
-        let complete = open.progress.is_complete();
-        open.progress.stage = if complete {
-            RestoreStage::Completed
-        } else {
-            RestoreStage::Batch
-        };
-        let progress = open.progress.clone();
-        if complete {
-            self.open.remove(partition);
-            let RestoreProgress {
-                task, store, records, ..
-            } = &progress;
-            tracing::info!("task {task}: restored store {store}, {records} records");
-        }
+        drop(complete);
+        progress.stage = RestoreStage::Completed;
+        let RestoreProgress {
+            task, store, records, ..
+        } = &progress;
+        tracing::info!("task {task}: restored store {store}, {records} records");
         self.tell(&progress);
     }
 

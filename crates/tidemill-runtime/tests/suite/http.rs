@@ -97,7 +97,8 @@ async fn rows_and_owners_are_read_over_http_and_bad_requests_refused() {
         .unwrap()
         .set("commit.interval.ms", 3_600_000)
         .unwrap();
-    let running = app.launch(config).transport(cluster).start().await.unwrap();
+    let launch = app.launch(config.clone()).transport(cluster.clone());
+    let running = launch.start().await.unwrap();
     let service = running.query_service();
     let serving = tokio::spawn(async move { axum::serve(listener, service).await });
     while running.store(&LATEST).all().await.unwrap().len() < 3 {
@@ -131,7 +132,15 @@ async fn rows_and_owners_are_read_over_http_and_bad_requests_refused() {
     let (_, _, owners) = get(&server, "/owners").await;
     assert_eq!(owners, format!(r#"[{{"server":"{server}","tasks":["0_0"]}}]"#));
     let owner = running.store(&LATEST).owner(&"aa".to_owned()).await.unwrap();
-    assert_eq!(owner, Some(server));
+    assert_eq!(owner.as_ref(), Some(&server));
     running.stop().await.unwrap();
+
+    // The service is still there, and says so; the state directory is free for whoever comes next.
+    let again = app.launch(config).transport(cluster).start().await.unwrap();
+    for path in ["stores/latest/rows/6162", "owners"] {
+        let (status, _, body) = get(&server, &format!("/{path}")).await;
+        assert!(status == 503 && body.contains("NOT_RUNNING"), "{status} {body}");
+    }
+    again.stop().await.unwrap();
     serving.abort();
 }

@@ -7,7 +7,7 @@ use tidemill_client::{MemoryCluster, Record, TopicPartition, Transport};
 use tidemill_data::{
     HOUR, Headers, SECOND, Stamped, StoreName, Timestamp, Topic, Windowed, partition_for_key,
 };
-use tidemill_runtime::{Config, Position, QueryError, Running, Start};
+use tidemill_runtime::{Config, Position, QueryError, Running, Start, State};
 use tidemill_streams::{App, Direction, Materialized, RowRange, Session, Tumbling};
 
 const PRICES: Topic<String, String> = Topic::new("prices");
@@ -305,7 +305,6 @@ async fn an_answer_tells_the_position_of_the_inputs_that_it_reflects() {
     let known = running.store(&KNOWN).with_position().all().await.unwrap();
     assert_eq!(known.position, end(&cluster, "cities", None));
     // A handle on a store keeps the state directory.
-    drop(windows);
     running.stop().await.unwrap();
 
     // What was committed is reflected from the start.
@@ -381,4 +380,28 @@ async fn a_query_that_demands_a_position_waits_for_it_or_is_refused() {
         "store \"latest\" cannot be awaited to reflect cities: its tasks read prices"
     );
     running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_that_are_kept_leave_the_state_directory_of_a_stopped_program_free() {
+    let state = tempfile::tempdir().unwrap();
+    let (cluster, running) = world(state.path()).await;
+    let (kept, key) = (running.store(&LATEST), "aa".to_owned());
+    let global = running.store(&KNOWN);
+    running.stop().await.unwrap();
+    let again = start(&cluster, state.path()).await;
+    let over = |error| {
+        matches!(
+            error,
+            QueryError::NotReady {
+                state: State::NotRunning,
+                ..
+            }
+        )
+    };
+    assert!(over(kept.get(&key).await.unwrap_err()));
+    assert!(over(kept.owner(&key).await.unwrap_err()));
+    assert!(over(global.all().await.unwrap_err()));
+    assert!(again.store(&LATEST).get(&key).await.unwrap().is_some());
+    again.stop().await.unwrap();
 }

@@ -83,16 +83,40 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
     }
     assert_eq!(running.state(), State::Rebalancing);
     assert_eq!(heard.lock().unwrap().len(), 1);
+    // The live snapshot tells how far each task's store is: at the start, and after the first batch.
+    let restoring = running.snapshot().restoring;
+    assert_eq!(restoring, *heard.lock().unwrap());
+    assert_eq!(
+        (restoring[0].records, restoring[0].remaining()),
+        (0, RECORDS as u64)
+    );
+    release.send(()).unwrap();
+    while heard.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let [now] = &running.snapshot().restoring[..] else {
+        panic!("one store is being restored");
+    };
+    assert_eq!((now.task.as_str(), now.store.as_str()), ("0_0", "counts"));
+    assert_eq!(now.stage, RestoreStage::Batch);
+    assert!(0 < now.records && now.records < RECORDS as u64, "{now:?}");
+    assert_eq!(now.records + now.remaining(), RECORDS as u64);
+    assert!(now.time_left.is_some(), "{now:?}");
     drop(release);
     running.ready().await.unwrap();
     let rows = running.store(&COUNTS).all().await.unwrap();
     assert_eq!(i64::try_from(rows.len()), Ok(RECORDS));
 
+    assert_eq!(running.snapshot().restoring, []);
     let heard = heard.lock().unwrap().clone();
     let stages: Vec<RestoreStage> = heard.iter().map(|progress| progress.stage).collect();
     assert_eq!(stages.first(), Some(&RestoreStage::Began));
     assert_eq!(stages.last(), Some(&RestoreStage::Completed));
-    assert!(stages.contains(&RestoreStage::Batch), "{stages:?}");
+    let between = &stages[1..stages.len() - 1];
+    assert!(
+        between.len() > 1 && between.iter().all(|stage| *stage == RestoreStage::Batch),
+        "{stages:?}"
+    );
     for progress in &heard {
         assert_eq!(
             (progress.task.as_str(), progress.store.as_str()),
@@ -110,4 +134,37 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
         "{last:?}"
     );
     running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_hears_of_the_only_batch_of_a_small_store() {
+    let cluster = MemoryCluster::new();
+    for topic in ["clicks", "lines", "out"] {
+        cluster.topic(topic, 1);
+    }
+    write(&cluster, "clicks", "k");
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..2 {
+        let state = tempfile::tempdir().unwrap();
+        let told = heard.clone();
+        let launch = app()
+            .launch(Config::new().state_dir(state.path()))
+            .transport(cluster.clone())
+            .on_restore(move |progress| {
+                let at = (progress.stage, progress.records, progress.remaining());
+                told.lock().unwrap().push(at);
+            });
+        let running = launch.start().await.unwrap();
+        let all = Position::new().with("clicks", 0, 0);
+        running.store(&COUNTS).at_least(all, LONG).all().await.unwrap();
+        running.stop().await.unwrap();
+    }
+    assert_eq!(
+        *heard.lock().unwrap(),
+        [
+            (RestoreStage::Began, 0, 1),
+            (RestoreStage::Batch, 1, 0),
+            (RestoreStage::Completed, 1, 0)
+        ]
+    );
 }

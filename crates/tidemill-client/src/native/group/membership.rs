@@ -92,6 +92,8 @@ pub(super) struct Membership {
     shared_out: Option<BTreeMap<String, i32>>,
     recount_at: Instant,
     leaving: Option<LeaveGroupRequest>,
+    // Nothing more is to be asked for: the member is about to go.
+    is_closing: bool,
     // Since when members with another assignor keep this one out.
     others_since: Option<Instant>,
 }
@@ -123,6 +125,7 @@ impl Membership {
             shared_out: None,
             recount_at: now,
             leaving: None,
+            is_closing: false,
             others_since: None,
             settings,
         }
@@ -151,13 +154,25 @@ impl Membership {
         matches!(self.phase, Phase::Stable | Phase::Revoking)
     }
 
+    /// The member goes as soon as it is known by which id.
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+    }
+
+    /// Whether the coordinator is about to give this member an id. A group waits for whoever it gave one until that
+    /// member's session times out, so to go before is to hold the others up.
+    pub(super) fn awaits_member_id(&self) -> bool {
+        let joins = self.phase == Phase::Joining && self.is_asking;
+        joins && self.member_id.is_empty() && self.settings.instance_id.is_none()
+    }
+
     /// What to do now, if anything.
     pub(super) fn next_action(&mut self, now: Instant) -> Option<Action> {
         self.look_at_clocks(now);
         if let Some(request) = self.leaving.take() {
             return Some(Action::Leave(request));
         }
-        if self.is_asking || self.not_before.is_some_and(|until| until > now) {
+        if self.is_closing || self.is_asking || self.not_before.is_some_and(|until| until > now) {
             return None;
         }
         let action = match &self.phase {
@@ -181,6 +196,7 @@ impl Membership {
         let poll = self.polled + self.settings.poll_interval_max;
         match &self.phase {
             Phase::Out | Phase::Lost => None,
+            _ if self.is_closing => None,
             Phase::Stable | Phase::Revoking if self.is_asking => Some(poll),
             Phase::Stable | Phase::Revoking => {
                 let due = self

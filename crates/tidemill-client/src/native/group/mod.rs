@@ -41,6 +41,8 @@ struct Shared {
     arrived: Arc<Signal>,
     /// There may be something to ask for.
     work: Notify,
+    /// The coordinator has answered.
+    answered: Notify,
 }
 
 impl Shared {
@@ -74,6 +76,7 @@ impl NativeMember {
             membership: Mutex::new(membership),
             arrived: arrived.clone(),
             work: Notify::new(),
+            answered: Notify::new(),
         });
         let coordinator = Coordinator::new(cluster.clone(), CoordinatorOf::Group, group);
         let join_timeout = settings.poll_interval_max;
@@ -200,6 +203,15 @@ impl Member for NativeMember {
     }
 
     fn leave(self: Box<Self>) -> Result<(), TransportError> {
+        self.shared.lock().close();
+        let shared = self.shared.clone();
+        let named = async move {
+            while shared.lock().awaits_member_id() {
+                shared.answered.notified().await;
+            }
+        };
+        self.engine
+            .wait(async { tokio::time::timeout(LEAVE_WITHIN, named).await });
         self.task.abort();
         let request = {
             let mut membership = self.shared.lock();

@@ -40,6 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>, coordinator: Arc<Coordinator>, join
             () = shared.work.notified() => {}
             Some(Ok(event)) = calls.join_next() => {
                 shared.lock().handle(Instant::now(), event);
+                shared.answered.notify_one();
             }
             () = sleep_until(wake_at) => {}
         }

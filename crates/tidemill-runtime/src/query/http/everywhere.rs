@@ -273,7 +273,7 @@ impl<K: 'static, V: 'static, F: Form> Everywhere<K, V, F> {
     }
 
     async fn attempt(&self, task: TaskId, asked: &Asked, scope: &Scope) -> Result<Raw, Setback> {
-        let instance = self.here.shared.pool.instance();
+        let instance = self.here.shared.instance(&self.name).map_err(Setback::Lasting)?;
         let own = instance.config.application_server.as_ref();
         let server = self.owner_of(task).await.map_err(Setback::Lasting)?;
         if let Some(server) = server.filter(|server| Some(server) != own) {

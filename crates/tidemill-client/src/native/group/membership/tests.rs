@@ -235,3 +235,21 @@ fn the_leader_rebalances_when_a_topic_grows() {
         assert_eq!(script.membership.next_news(), expected);
     }
 }
+
+#[test]
+fn a_member_that_goes_while_it_joins_waits_for_its_id_and_leaves_by_that() {
+    let mut script = Script::new(None);
+    assert!(!script.membership.awaits_member_id());
+    assert!(matches!(script.action(), Some(Action::Join(_))));
+    script.membership.close();
+    assert!(script.membership.awaits_member_id());
+    assert_eq!(script.membership.leave_request(), None);
+    script.join_refused(ErrorCode::MemberIdRequired, "m");
+    assert!(!script.membership.awaits_member_id());
+    assert_eq!((script.action(), script.membership.next_deadline()), (None, None));
+    assert_eq!(script.membership.leave_request().unwrap().member_id, "m");
+    // Static members are not given an id to come back with, and stay in their group.
+    let mut script = Script::new(Some("i"));
+    assert!(matches!(script.action(), Some(Action::Join(_))));
+    assert!(!script.membership.awaits_member_id());
+}

@@ -1,14 +1,18 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidemill_data::{Headers, Timestamp};
-use tidemill_protocol::batch::Batch;
+use tidemill_protocol::ErrorCode;
+use tidemill_protocol::batch::{Batch, ProducerStamp};
 use tidemill_protocol::compression::Compression;
 use tidemill_protocol::messages::metadata::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 
+use super::departing::{Flight, Step};
 use super::*;
 use crate::WriterTopic;
+use crate::native::cluster::View;
 use crate::native::settings::Acks;
 
 const MS: Duration = Duration::from_millis(1);
