@@ -57,12 +57,12 @@ impl Program {
         prlimit(Some(pid), Resource::Fsize, Rlimit { current, maximum }).unwrap();
     }
 
-    /// Waits until it says that a task's store has no room, and where.
+    /// Waits until it says which task's state has no room, and where that is.
     async fn says_what_is_full(&mut self, state_dir: &Path) {
         let place = state_dir.join("").display().to_string();
         loop {
             let line = self.said.recv().await.expect("it says so before it ends");
-            let parts = ["task 1_", "store counts", &place, "File too large"];
+            let parts = [": task ", "write of the state", &place, "File too large"];
             if parts.iter().all(|part| line.contains(part)) {
                 return;
             }

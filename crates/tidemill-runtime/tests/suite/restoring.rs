@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidemill_client::{MemoryCluster, Record, TopicPartition};
 use tidemill_data::{Headers, StoreName, Timestamp, Topic};
-use tidemill_runtime::{Config, Position, RestoreStage, Start, State};
+use tidemill_runtime::{Config, Position, RestoreProgress, RestoreStage, Running, Start, State};
 use tidemill_streams::App;
 
 const CLICKS: Topic<String, String> = Topic::new("clicks");
@@ -37,8 +37,8 @@ fn write(cluster: &MemoryCluster, topic: &str, key: &str) {
     cluster.append(&TopicPartition::new(topic, 0), record).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far_it_is() {
+/// A cluster on which the program has counted more than one batch.
+async fn counted_once() -> MemoryCluster {
     let cluster = MemoryCluster::new();
     for topic in ["clicks", "lines", "out"] {
         cluster.topic(topic, 1);
@@ -53,7 +53,52 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
     let all = Position::new().with("clicks", 0, RECORDS - 1);
     running.store(&COUNTS).at_least(all, LONG).all().await.unwrap();
     running.stop().await.unwrap();
+    cluster
+}
 
+/// The live snapshot shows a store of which a batch is there, and more is to come.
+fn assert_tells_of_a_batch(running: &Running) {
+    let [now] = &running.snapshot().restoring[..] else {
+        panic!("one store is being restored");
+    };
+    assert_eq!((now.task.as_str(), now.store.as_str()), ("0_0", "counts"));
+    assert_eq!(now.stage, RestoreStage::Batch);
+    assert!(0 < now.records && now.records < RECORDS as u64, "{now:?}");
+    assert_eq!(now.records + now.remaining(), RECORDS as u64);
+    assert!(now.time_left.is_some(), "{now:?}");
+}
+
+/// What a listener heard of a store of more than one batch.
+fn assert_told_in_order(heard: &[RestoreProgress]) {
+    let stages: Vec<RestoreStage> = heard.iter().map(|progress| progress.stage).collect();
+    assert_eq!(stages.first(), Some(&RestoreStage::Began));
+    assert_eq!(stages.last(), Some(&RestoreStage::Completed));
+    let between = &stages[1..stages.len() - 1];
+    assert!(
+        between.len() > 1 && between.iter().all(|stage| *stage == RestoreStage::Batch),
+        "{stages:?}"
+    );
+    for progress in heard {
+        assert_eq!(
+            (progress.task.as_str(), progress.store.as_str()),
+            ("0_0", "counts")
+        );
+        assert_eq!((progress.from, progress.to), (0, RECORDS));
+        assert_eq!(
+            progress.time_left.is_some(),
+            progress.stage != RestoreStage::Began
+        );
+    }
+    let last = heard.last().unwrap();
+    assert!(
+        last.is_complete() && i64::try_from(last.records) == Ok(RECORDS),
+        "{last:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far_it_is() {
+    let cluster = counted_once().await;
     // With another directory there is all to restore; the listener holds it up until the other task was seen at work.
     let second = tempfile::tempdir().unwrap();
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -61,7 +106,7 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
     let held = Mutex::new(held);
     let listener = {
         let heard = heard.clone();
-        move |progress: &tidemill_runtime::RestoreProgress| {
+        move |progress: &RestoreProgress| {
             heard.lock().unwrap().push(progress.clone());
             // Ends when the other end is dropped.
             let _ = held.lock().unwrap().recv();
@@ -94,14 +139,7 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
     while heard.lock().unwrap().len() < 2 {
         tokio::task::yield_now().await;
     }
-    let [now] = &running.snapshot().restoring[..] else {
-        panic!("one store is being restored");
-    };
-    assert_eq!((now.task.as_str(), now.store.as_str()), ("0_0", "counts"));
-    assert_eq!(now.stage, RestoreStage::Batch);
-    assert!(0 < now.records && now.records < RECORDS as u64, "{now:?}");
-    assert_eq!(now.records + now.remaining(), RECORDS as u64);
-    assert!(now.time_left.is_some(), "{now:?}");
+    assert_tells_of_a_batch(&running);
     drop(release);
     running.ready().await.unwrap();
     let rows = running.store(&COUNTS).all().await.unwrap();
@@ -109,30 +147,7 @@ async fn other_tasks_work_while_a_store_is_restored_and_a_listener_hears_how_far
 
     assert_eq!(running.snapshot().restoring, []);
     let heard = heard.lock().unwrap().clone();
-    let stages: Vec<RestoreStage> = heard.iter().map(|progress| progress.stage).collect();
-    assert_eq!(stages.first(), Some(&RestoreStage::Began));
-    assert_eq!(stages.last(), Some(&RestoreStage::Completed));
-    let between = &stages[1..stages.len() - 1];
-    assert!(
-        between.len() > 1 && between.iter().all(|stage| *stage == RestoreStage::Batch),
-        "{stages:?}"
-    );
-    for progress in &heard {
-        assert_eq!(
-            (progress.task.as_str(), progress.store.as_str()),
-            ("0_0", "counts")
-        );
-        assert_eq!((progress.from, progress.to), (0, RECORDS));
-        assert_eq!(
-            progress.time_left.is_some(),
-            progress.stage != RestoreStage::Began
-        );
-    }
-    let last = heard.last().unwrap();
-    assert!(
-        last.is_complete() && i64::try_from(last.records) == Ok(RECORDS),
-        "{last:?}"
-    );
+    assert_told_in_order(&heard);
     running.stop().await.unwrap();
 }
 
