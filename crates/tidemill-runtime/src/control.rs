@@ -79,6 +79,11 @@ impl Control {
         })
     }
 
+    /// Its name.
+    pub(crate) fn topic(&self) -> &str {
+        &self.at.topic
+    }
+
     /// The topology recorded last.
     pub(crate) fn topology(&self) -> Result<Option<String>, TransportError> {
         Ok(self.read(Start::Earliest)?.remove(TOPOLOGY))

@@ -75,6 +75,18 @@ pub enum StartError {
         /// Every change, and what it means.
         changes: String,
     },
+    /// What was recorded of the program that ran before cannot be read, so nothing says whether its state fits this one.
+    #[error(
+        "record `topology` of topic {topic}, which says what ran before under this `application.id`, cannot be read: \
+         {reason}\nstart the version that wrote it, or if its state fits this program, accept it by \
+         `topology.changes=accept`"
+    )]
+    UnknownPredecessor {
+        /// The program's control topic.
+        topic: String,
+        /// What is wrong with the record.
+        reason: String,
+    },
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(String),

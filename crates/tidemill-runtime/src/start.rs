@@ -168,9 +168,15 @@ fn compare_with_last_run(topology: &Topology, control: &Control, accept: bool) -
     };
     let before = match Shape::from_json(&recorded) {
         Ok(before) => before,
-        Err(reason) => {
+        Err(reason) if accept => {
             tracing::warn!("what was recorded of the program that ran before cannot be read: {reason}");
-            return Ok(());
+            return Ok(control.record_topology(&now.to_json())?);
+        }
+        Err(reason) => {
+            return Err(StartError::UnknownPredecessor {
+                topic: control.topic().to_owned(),
+                reason,
+            });
         }
     };
     if before == now {

@@ -395,6 +395,9 @@ impl StateStores {
     }
 
     fn write(&self, metadata: &[Metadata]) -> Result<(), StoreError> {
+        if self.slots.is_empty() {
+            return Ok(());
+        }
         let metadata: Vec<Vec<u8>> = metadata.iter().map(Metadata::encoded).collect();
         let metadata_ops = self
             .slots

@@ -57,12 +57,18 @@ impl Program {
         prlimit(Some(pid), Resource::Fsize, Rlimit { current, maximum }).unwrap();
     }
 
-    /// Waits until it says which task's state has no room, and where that is.
+    /// Waits until it says of which task's store the rows had no room, and where that is.
     async fn says_what_is_full(&mut self, state_dir: &Path) {
         let place = state_dir.join("").display().to_string();
         loop {
             let line = self.said.recv().await.expect("it says so before it ends");
-            let parts = [": task ", "write of the state", &place, "File too large"];
+            let parts = [
+                ": task ",
+                "store counts: ",
+                "write of the state",
+                &place,
+                "File too large",
+            ];
             if parts.iter().all(|part| line.contains(part)) {
                 return;
             }

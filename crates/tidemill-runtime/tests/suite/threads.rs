@@ -263,6 +263,36 @@ async fn a_program_that_would_lose_state_is_refused_until_that_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_is_refused_until_accepted_when_nobody_can_tell_what_ran_before() {
+    let (world, state) = (World::new(), dir());
+    let start = |config: Config| {
+        counting(|_| {})
+            .launch(config)
+            .transport(world.cluster.clone())
+            .start()
+    };
+    start(config(state.path())).await.unwrap().stop().await.unwrap();
+    let unreadable = Record {
+        offset: 0,
+        timestamp: Timestamp::from_millis(0),
+        key: Some("topology".into()),
+        value: Some("of a later version".into()),
+        headers: Headers::default(),
+    };
+    let at = TopicPartition::new("app-control", 0);
+    world.cluster.append(&at, unreadable).unwrap();
+    let refused = start(config(state.path())).await.err().unwrap();
+    let StartError::UnknownPredecessor { topic, .. } = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(topic, "app-control");
+    let accepting = config(state.path()).set("topology.changes", "accept").unwrap();
+    start(accepting).await.unwrap().stop().await.unwrap();
+    // Accepted once, it is what ran before.
+    start(config(state.path())).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_and_prometheus_tell_what_was_processed() {
     let (mut world, state) = (World::new(), dir());
     let app = counting(|_| {});

@@ -21,6 +21,9 @@ const FETCH: &str = "committed offsets";
 const COMMIT: &str = "commit offsets";
 /// From version 10 on both requests name topics by their ids; a program names them.
 const NAMED_VERSION_MAX: i16 = 9;
+/// How long a commit waits for a topic that its coordinator does not know: longer than one takes to become known
+/// everywhere, and not as long as for a coordinator, since the topic may be deleted.
+const UNKNOWN_TOPIC_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who commits.
 #[derive(Clone, Debug)]
@@ -154,7 +157,7 @@ pub(super) async fn commit(
         retention_time_ms: -1,
         topics: topics.collect(),
     };
-    let deadline = Instant::now() + within;
+    let begun = Instant::now();
     let mut backoff = coordinator.cluster().backoff();
     loop {
         let outcome = match coordinator
@@ -172,7 +175,7 @@ pub(super) async fn commit(
                     .find(|code| *code != ErrorCode::None)
                     .map_or(Ok(()), Err)
             }
-            Err(error) if error.may_pass() && Instant::now() < deadline => {
+            Err(error) if error.may_pass() && begun.elapsed() < within => {
                 Err(ErrorCode::CoordinatorNotAvailable)
             }
             Err(error) => return Err(error.into_transport(COMMIT).into()),
@@ -185,11 +188,21 @@ pub(super) async fn commit(
                 | ErrorCode::UnknownMemberId
                 | ErrorCode::FencedInstanceId),
             ) => return Err(CommitError::Fenced(code.to_string())),
-            Err(code) if (is_coordinators(code) || code.is_retriable()) && Instant::now() < deadline => {
+            Err(code)
+                if (is_coordinators(code) || code.is_retriable())
+                    && begun.elapsed() < patience(code, within) =>
+            {
                 coordinator.note(code);
                 tokio::time::sleep(backoff.next_wait()).await;
             }
             Err(code) => return Err(ClusterError::Refused(code).into_transport(COMMIT).into()),
         }
+    }
+}
+
+fn patience(code: ErrorCode, within: Duration) -> Duration {
+    match code {
+        ErrorCode::UnknownTopicOrPartition => within.min(UNKNOWN_TOPIC_WITHIN),
+        _ => within,
     }
 }
