@@ -1,5 +1,6 @@
 //! A broker's life: start, serve, stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidemill_log::{Disk, LogDirs, LogDirsOptions, OpenError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -83,6 +84,9 @@ pub struct Broker {
     bound_to: Vec<(String, SocketAddr)>,
     http_address: Option<SocketAddr>,
     shared: Arc<Shared>,
+    // Closed when the last of those who hold `shared` is done with it.
+    released: oneshot::Receiver<Infallible>,
+    stopping: Stopping,
     local: Local,
     tasks: JoinSet<()>,
     // Removed when the broker goes.
@@ -113,6 +117,7 @@ impl Broker {
             "" => None,
             address => Some(http::bind(address).await?),
         };
+        let (held, released) = oneshot::channel();
         let request_memory = RequestMemory::new(settings.requests_bytes_max);
         let shared = Arc::new(Shared {
             fetch_sessions: FetchSessions::new(settings.fetch_sessions_max),
@@ -127,7 +132,9 @@ impl Broker {
             request_memory,
             movers: Notify::new(),
             stopping: watch::Sender::new(false),
+            _held: held,
         });
+        let stopping = Stopping(shared.stopping.clone());
         create_topics(&shared, &config.topics)?;
         Groups::of(&shared).resume();
         Transactions::of(&shared).resume();
@@ -151,6 +158,8 @@ impl Broker {
             bound_to,
             http_address,
             shared,
+            released,
+            stopping,
             local,
             tasks,
             _temporary: temporary,
@@ -202,26 +211,46 @@ impl Broker {
             Ok(Err(error)) => tracing::error!(%error, "stopped without a clean mark"),
             Err(error) => tracing::error!(%error, "the logs were not closed"),
         }
+        self.release().await;
     }
 
     /// Stops as a crash would leave things: no last sync, no mark of a clean stop. The directories are free when this
     /// returns, which is what a drop cannot promise.
     pub async fn abandon(mut self) {
         self.stop_tasks().await;
+        self.release().await;
     }
 
     async fn stop_tasks(&mut self) {
-        self.shared.stopping.send_replace(true);
+        self.stopping.now();
         while self.tasks.join_next().await.is_some() {}
         // Transactions first: they write their markers through the groups' coordinators too.
         Transactions::of(&self.shared).shutdown().await;
         Groups::of(&self.shared).shutdown().await;
     }
+
+    /// Waits until the log directories are free: what a connection had begun on a thread for blocking work goes on to its
+    /// end after the connection was closed.
+    async fn release(self) {
+        let Self { shared, released, .. } = self;
+        drop(shared);
+        let Err(_closed) = released.await;
+    }
 }
 
-impl Drop for Broker {
+/// Tells everyone that the broker stops, at the latest when it is dropped.
+#[derive(Debug)]
+struct Stopping(watch::Sender<bool>);
+
+impl Stopping {
+    fn now(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Drop for Stopping {
     fn drop(&mut self) {
-        self.shared.stopping.send_replace(true);
+        self.now();
     }
 }
 

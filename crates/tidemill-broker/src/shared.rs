@@ -1,10 +1,11 @@
 //! What all connections share, and what a handler knows of its request.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tidemill_log::LogDirs;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::admission::{Admission, RequestMemory};
 use crate::fetch_sessions::FetchSessions;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) movers: Notify,
     /// Becomes true when the broker stops.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Closed by the drop of all this, which comes after the drop of what stands above: the log directories are free.
+    pub(crate) _held: oneshot::Sender<Infallible>,
 }
 
 impl Shared {
