@@ -390,6 +390,14 @@ impl Graph {
             .active = true;
     }
 
+    /// Whether the program named a store, or it has a name of its place.
+    pub(crate) fn say_named(&mut self, store: StoreIndex, named: bool) {
+        self.stores
+            .get_mut(store.0)
+            .expect("store indexes come from this graph")
+            .named = named;
+    }
+
     pub(crate) fn slot(&mut self, node: NodeId, make: MakeSlot) -> SlotIndex {
         self.slots.push((node, make));
         SlotIndex(self.slots.len() - 1)

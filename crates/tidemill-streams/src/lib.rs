@@ -61,7 +61,7 @@ pub use outputs::{OutputRecord, OutputTopic, Outputs, PartitionChoice, TopicInde
 pub use processor::{
     Child, FixedKeyProcessor, FixedKeyRecord, Forward, ForwardValues, KeyTimers, KeyValues, Processor,
     ProcessorContext, ReadOnlyKeyValues, RecordMetadata, Sessions, StoreRows, Stores, TableRows, Timers,
-    Versioned, Versions, Windows,
+    ValueTransformer, Versioned, Versions, Windows,
 };
 pub use punctuation::{Clock, ScheduleId};
 pub use reader::{Row, RowRange, StoreReader};

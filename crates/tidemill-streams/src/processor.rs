@@ -15,6 +15,7 @@ mod rows;
 mod sessions;
 mod stores;
 mod table_rows;
+mod value_transformer;
 mod version_expiry;
 mod versions;
 mod wanted;
@@ -39,6 +40,8 @@ pub use sessions::Sessions;
 pub(crate) use stores::Connected;
 pub use stores::Stores;
 pub use table_rows::TableRows;
+pub(crate) use value_transformer::Transforming;
+pub use value_transformer::ValueTransformer;
 pub use versions::{Versioned, Versions};
 pub use windows::Windows;
 

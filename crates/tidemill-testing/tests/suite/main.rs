@@ -21,5 +21,6 @@ mod read_only;
 mod retry;
 mod simulation;
 mod table_rows;
+mod transform_values;
 mod ttl;
 mod windows;
