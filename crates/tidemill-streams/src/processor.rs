@@ -7,6 +7,7 @@ mod due;
 mod expiry;
 mod fixed_key;
 mod forward;
+mod global_store_rows;
 mod key_timers;
 mod key_values;
 mod read_only;
@@ -25,6 +26,7 @@ use tidemill_data::{BoxError, Timestamp};
 
 use crate::{Record, ScheduleId};
 
+pub(crate) use bound::Bound;
 pub use child::Child;
 pub(crate) use child::Children;
 pub use context::{ProcessorContext, RecordMetadata, Timers};
@@ -32,6 +34,8 @@ pub(crate) use due::{BY_TIME, Due, DueStore, due_entries, time_bytes};
 pub(crate) use fixed_key::Fixed;
 pub use fixed_key::{FixedKeyProcessor, FixedKeyRecord, ForwardValues};
 pub use forward::Forward;
+pub use global_store_rows::GlobalStoreRows;
+pub(crate) use global_store_rows::{Fault, FillGlobal, Filling, Met};
 pub use key_timers::KeyTimers;
 pub use key_values::KeyValues;
 pub use read_only::ReadOnlyKeyValues;

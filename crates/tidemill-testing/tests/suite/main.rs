@@ -11,6 +11,7 @@ mod calls;
 mod changelog;
 mod driver;
 mod fallible;
+mod global_store;
 mod headers;
 mod hex;
 mod joins;
