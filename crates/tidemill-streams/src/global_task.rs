@@ -198,7 +198,12 @@ impl GlobalTask {
                 record,
                 timestamp,
             };
-            match fill.fill(self.stores.timestamped(rows), met) {
+            let refusal = extract.as_ref().and_then(|extract| extract.refusal(record));
+            let filled = match refusal {
+                Some(error) => Err(Fault::Record(Step::Decode, error)),
+                None => fill.fill(self.stores.timestamped(rows), met),
+            };
+            match filled {
                 Ok(()) => {}
                 Err(Fault::Store(halt)) => return Err(*halt.0),
                 Err(Fault::Record(step, error)) => {

@@ -19,6 +19,7 @@ mod kafka_bytes;
 mod processor_headers;
 mod processors;
 mod read_only;
+mod record_times;
 mod retry;
 mod simulation;
 mod table_rows;
