@@ -145,6 +145,13 @@ impl Context {
         }
     }
 
+    /// Why the record that came in is not to be processed, where its time is asked of a closure that may fail.
+    pub(crate) fn refusal(&self) -> Option<BoxError> {
+        let current = self.current.as_ref()?;
+        let decl = self.topology.topics.get(current.topic.position())?;
+        decl.input.extract.as_ref()?.refusal(&current.record)
+    }
+
     pub(crate) fn drop_record(&mut self) {
         self.dropped += 1;
     }

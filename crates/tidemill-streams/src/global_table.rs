@@ -10,7 +10,7 @@ use crate::{
     builder::Builder,
     context::Context,
     failure::{Halt, Step, TaskError, guard},
-    graph::{GlobalCheck, GlobalDecl, NodeId, NodeKind},
+    graph::{GlobalCheck, GlobalDecl, GlobalFill, NodeId, NodeKind, StoreIndex},
     table::{Getter, LookedUp},
 };
 
@@ -78,9 +78,29 @@ impl App {
         topic: &Topic<K, V>,
         materialized: Materialized<K, V>,
     ) -> GlobalKTable<K, V> {
+        let formats = topic.name().to_owned();
+        // The rows have the topic's own bytes, whatever formats the store's name has.
+        let materialized = Materialized {
+            key: topic.key().clone(),
+            value: topic.value().clone(),
+            ..materialized
+        };
+        self.global_of(topic.name(), formats, &materialized, |_, rows| {
+            GlobalFill::Rows(Arc::<GlobalRows<K, V>>::clone(rows))
+        })
+    }
+
+    /// A store that every instance keeps whole. `formats` is the topic that the formats of its rows see.
+    pub(crate) fn global_of<K: 'static, V: 'static>(
+        &self,
+        topic: &str,
+        formats: String,
+        materialized: &Materialized<K, V>,
+        fill: impl FnOnce(StoreIndex, &Arc<GlobalRows<K, V>>) -> GlobalFill,
+    ) -> GlobalKTable<K, V> {
         let mut graph = self.builder.lock();
-        let index = graph.topic(topic.name(), TopicRole::External);
-        let prefix = format!("{}-", topic.name());
+        let index = graph.topic(topic, TopicRole::External);
+        let prefix = format!("{topic}-");
         let store = materialized.declare(&mut graph, &prefix, StoreKind::Timestamped, true);
         let mut name = String::new();
         if let Some(decl) = graph.stores.get_mut(store.0) {
@@ -95,16 +115,16 @@ impl App {
         let rows = Arc::new(GlobalRows {
             place: StoreId::new(graph.globals.len()),
             store: name,
-            topic: topic.name().to_owned(),
-            key: topic.key().clone(),
-            value: topic.value().clone(),
+            topic: formats,
+            key: materialized.key.clone(),
+            value: materialized.value.clone(),
         });
         graph.globals.push(GlobalDecl {
             source,
             node,
             topic: index,
             store,
-            check: Arc::<GlobalRows<K, V>>::clone(&rows),
+            fill: fill(store, &rows),
         });
         drop(graph);
         GlobalKTable {

@@ -1,18 +1,20 @@
 //! `GlobalTask`: the global stores of an instance, kept up with their topics.
 //!
-//! There is one per instance. It reads all partitions of the topics of global tables; what it has applied, all tasks of
+//! There is one per instance. It reads all partitions of the topics of global tables and stores; what it has applied, all tasks of
 //! the instance see at once, since they read its database. A store's topic is its changelog: after a restart reading
 //! goes on where the database stands.
 
 use std::sync::Arc;
 
+use tidemill_data::BoxError;
 use tidemill_store::{
     ByteStore, ChangelogPosition, ChangelogRecord, StateStores, StoreId, StoreKind, StoreOptions, StoreSpec,
 };
 
 use crate::{
     Failure, Policy, RawRecord, SourceRecord, Step, StoreReader, TaskError, Topology,
-    graph::{GlobalDecl, NodeId},
+    graph::{GlobalCheck, GlobalDecl, GlobalFill, NodeId},
+    processor::{Fault, FillGlobal, Met},
 };
 
 /// One partition that a global task reads.
@@ -130,27 +132,117 @@ impl GlobalTask {
             let Some(decl) = self.topology.globals.get(table).cloned() else {
                 continue;
             };
-            let readable = self.readable(&decl, (topic, partition), records)?;
             let rows = StoreId::new(table);
-            if progress == rows {
-                self.stores.restore(rows, &readable, position)?;
-            } else {
-                // First the rows: a crash between the two repeats them, which changes nothing.
+            // First the rows: a crash before the position of a further partition repeats records that are rows, which
+            // changes nothing.
+            let mut positions = Vec::with_capacity(2);
+            if progress != rows {
                 let own = self.stores.position(rows).unwrap_or(ChangelogPosition {
                     next_offset: 0,
                     ..position
                 });
-                self.stores.restore(rows, &readable, own)?;
-                self.stores.restore(progress, &[], position)?;
+                positions.push((rows, own));
+            }
+            positions.push((progress, position));
+            match &decl.fill {
+                GlobalFill::Rows(check) => {
+                    let readable = self.readable(&decl, &**check, (topic, partition), records)?;
+                    for (store, position) in positions {
+                        let records = if store == rows { readable.as_slice() } else { &[] };
+                        self.stores.restore(store, records, position)?;
+                    }
+                }
+                GlobalFill::Made(fill) => {
+                    let made = self.make(
+                        &decl,
+                        &**fill,
+                        (topic, partition),
+                        (records, position),
+                        (rows, progress),
+                    );
+                    let made = made.and_then(|()| Ok(self.stores.commit(&positions)?));
+                    if made.is_err() {
+                        self.stores.discard();
+                    }
+                    made?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Sends records through the function that makes rows of them. What the store has seen already is left out: where
+    /// two stores read one topic, the one that is behind says from where.
+    fn make(
+        &mut self,
+        decl: &GlobalDecl,
+        fill: &dyn FillGlobal,
+        (topic, partition): (&str, i32),
+        (records, position): (&[RawRecord], ChangelogPosition),
+        (rows, progress): (StoreId, StoreId),
+    ) -> Result<(), TaskError> {
+        let known = self.stores.position(progress);
+        let known = known.filter(|known| known.topic_id == position.topic_id);
+        let extract = self.topology.topics.get(decl.topic.position());
+        let extract = extract.and_then(|topic| topic.input.extract.clone());
+        for record in records {
+            if known.is_some_and(|known| record.offset < known.next_offset) {
+                continue;
+            }
+            let timestamp = extract
+                .as_ref()
+                .map_or(record.timestamp, |extract| extract.timestamp(record));
+            let met = Met {
+                topic,
+                partition,
+                record,
+                timestamp,
+            };
+            let refusal = extract.as_ref().and_then(|extract| extract.refusal(record));
+            let filled = match refusal {
+                Some(error) => Err(Fault::Record(Step::Decode, error)),
+                None => fill.fill(self.stores.timestamped(rows), met),
+            };
+            match filled {
+                Ok(()) => {}
+                Err(Fault::Store(halt)) => return Err(*halt.0),
+                Err(Fault::Record(step, error)) => {
+                    let operator = match step {
+                        Step::Decode => decl.source,
+                        _ => decl.node,
+                    };
+                    let failure = self.failure(operator, step, error, (topic, partition, record));
+                    self.failed(decl.node, failure)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(
+        &self,
+        operator: NodeId,
+        step: Step,
+        error: BoxError,
+        (topic, partition, record): (&str, i32, &RawRecord),
+    ) -> Failure {
+        Failure {
+            operator: self.topology.node_name(operator).to_owned(),
+            step,
+            error,
+            source_record: Some(Box::new(SourceRecord {
+                topic: topic.to_owned(),
+                partition,
+                record: record.clone(),
+            })),
+        }
     }
 
     /// The records that are rows or deletes; what cannot be read is dealt with by the policy.
     fn readable<'a>(
         &mut self,
         decl: &GlobalDecl,
+        check: &dyn GlobalCheck,
         (topic, partition): (&str, i32),
         records: &'a [RawRecord],
     ) -> Result<Vec<ChangelogRecord<'a>>, TaskError> {
@@ -159,7 +251,7 @@ impl GlobalTask {
             let Some(key) = record.key.as_deref() else {
                 continue;
             };
-            match decl.check.check(record) {
+            match check.check(record) {
                 Ok(()) => readable.push(ChangelogRecord {
                     key,
                     value: record.value.as_deref(),
@@ -167,16 +259,7 @@ impl GlobalTask {
                     headers: &record.headers,
                 }),
                 Err(error) => {
-                    let failure = Failure {
-                        operator: self.topology.node_name(decl.source).to_owned(),
-                        step: Step::Decode,
-                        error,
-                        source_record: Some(Box::new(SourceRecord {
-                            topic: topic.to_owned(),
-                            partition,
-                            record: record.clone(),
-                        })),
-                    };
+                    let failure = self.failure(decl.source, Step::Decode, error, (topic, partition, record));
                     self.failed(decl.node, failure)?;
                 }
             }

@@ -13,7 +13,7 @@ use crate::{
     edge::Flow,
     failure::Policy,
     input::Extract,
-    processor::Children,
+    processor::{Children, FillGlobal},
     punctuation::Schedule,
     window_rows::WindowKeys,
     windows::{Closing, Forgetting},
@@ -142,7 +142,16 @@ pub(crate) struct GlobalDecl {
     pub(crate) node: NodeId,
     pub(crate) topic: TopicIndex,
     pub(crate) store: StoreIndex,
-    pub(crate) check: Arc<dyn GlobalCheck>,
+    pub(crate) fill: GlobalFill,
+}
+
+/// How the records of a global store's topic become its rows.
+#[derive(Clone)]
+pub(crate) enum GlobalFill {
+    /// They are its rows.
+    Rows(Arc<dyn GlobalCheck>),
+    /// A function makes rows of them.
+    Made(Arc<dyn FillGlobal>),
 }
 
 /// A store that is filled straight from a topic, which is its changelog as well.
@@ -388,6 +397,14 @@ impl Graph {
             .get_mut(store.0)
             .expect("store indexes come from this graph")
             .active = true;
+    }
+
+    /// Whether the program named a store, or it has a name of its place.
+    pub(crate) fn say_named(&mut self, store: StoreIndex, named: bool) {
+        self.stores
+            .get_mut(store.0)
+            .expect("store indexes come from this graph")
+            .named = named;
     }
 
     pub(crate) fn slot(&mut self, node: NodeId, make: MakeSlot) -> SlotIndex {

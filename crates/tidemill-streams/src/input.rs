@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidemill_data::{Place, Timestamp, Topic, Wire};
+use tidemill_data::{BoxError, Place, Timestamp, Topic, Wire};
 
 use crate::{App, RawRecord, Record, TopicRole, failure::guard};
 
@@ -22,38 +22,66 @@ pub enum Reset {
 /// Takes a record's time from the record itself.
 pub(crate) trait Extract: Send + Sync {
     fn timestamp(&self, record: &RawRecord) -> Timestamp;
+
+    /// Why the record is not to be processed, if it is not.
+    fn refusal(&self, record: &RawRecord) -> Option<BoxError>;
 }
 
 /// What a record says of its time.
-pub(crate) type RecordTime<K, V> = Arc<dyn Fn(&Record<K, V>) -> Option<Timestamp> + Send + Sync>;
+pub(crate) enum RecordTime<K, V> {
+    /// A record of which it says none keeps the one it has.
+    Given(Box<TimeOf<K, V, Option<Timestamp>>>),
+    /// A record of which it says none is for the policy.
+    Tried(Box<TimeOf<K, V, Result<Timestamp, BoxError>>>),
+}
+
+type TimeOf<K, V, T> = dyn Fn(&Record<K, V>) -> T + Send + Sync;
 
 pub(crate) struct Extractor<K, V> {
     pub(crate) topic: String,
     pub(crate) key: Wire<K>,
     pub(crate) value: Wire<V>,
-    pub(crate) time: RecordTime<K, V>,
+    pub(crate) time: Arc<RecordTime<K, V>>,
+}
+
+impl<K: 'static, V: 'static> Extractor<K, V> {
+    /// The time; `None` to keep what it has.
+    fn time(&self, raw: &RawRecord) -> Result<Option<Timestamp>, BoxError> {
+        let (topic, headers) = (&self.topic, &raw.headers);
+        let decoded = guard(|| {
+            let key = self.key.decode(Place::key(topic, headers), raw.key.as_deref());
+            let value = self
+                .value
+                .decode(Place::value(topic, headers), raw.value.as_deref());
+            key.ok().zip(value.ok())
+        });
+        // What cannot be read here cannot be read by the source either, where the policy decides about it.
+        let Ok(Some((key, value))) = decoded else {
+            return Ok(None);
+        };
+        let record = Record {
+            key,
+            value,
+            timestamp: raw.timestamp,
+            headers: raw.headers.clone(),
+        };
+        match &*self.time {
+            RecordTime::Given(time) => Ok(guard(|| time(&record)).ok().flatten()),
+            RecordTime::Tried(time) => guard(|| time(&record)).and_then(|time| time).map(Some),
+        }
+    }
 }
 
 impl<K: 'static, V: 'static> Extract for Extractor<K, V> {
     fn timestamp(&self, raw: &RawRecord) -> Timestamp {
-        let (topic, headers) = (&self.topic, &raw.headers);
-        // What cannot be read here cannot be read by the source either, where the policy decides about it.
-        let time = guard(|| {
-            let record = Record {
-                key: self
-                    .key
-                    .decode(Place::key(topic, headers), raw.key.as_deref())
-                    .ok()?,
-                value: self
-                    .value
-                    .decode(Place::value(topic, headers), raw.value.as_deref())
-                    .ok()?,
-                timestamp: raw.timestamp,
-                headers: raw.headers.clone(),
-            };
-            (self.time)(&record)
-        });
-        time.ok().flatten().unwrap_or(raw.timestamp)
+        self.time(raw).ok().flatten().unwrap_or(raw.timestamp)
+    }
+
+    fn refusal(&self, raw: &RawRecord) -> Option<BoxError> {
+        match &*self.time {
+            RecordTime::Given(_) => None,
+            RecordTime::Tried(_) => self.time(raw).err(),
+        }
     }
 }
 
@@ -82,6 +110,39 @@ impl App {
         topic: &Topic<K, V>,
         time: impl Fn(&Record<K, V>) -> Option<Timestamp> + Send + Sync + 'static,
     ) {
+        self.extract(topic, RecordTime::Given(Box::new(time)));
+    }
+
+    /// As [`timestamps_of`](Self::timestamps_of), with a closure that may fail. A record of which it does is for the
+    /// policy, as one that cannot be decoded: it stops the program, is skipped, or becomes a dead letter. The closure may
+    /// be asked twice, and then sees the time that it gave.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, Topic};
+    /// # use tidemill_streams::{App, Policy, Record};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, String> = Topic::new("in");
+    /// # const OUT: Topic<String, String> = Topic::new("out");
+    /// # let app = App::new("docs");
+    /// app.try_timestamps_of(&IN, |record| match record.timestamp {
+    ///     time if time.millis() < 0 => Err("its producer gave it no time".into()),
+    ///     time => Ok(time),
+    /// });
+    /// app.stream(&IN).on_error(Policy::Skip).to(&OUT);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", "x", ms(-1));
+    /// test.pipe(&IN, "a", "y", ms(1));
+    /// assert_eq!(test.read(&OUT).len(), 1);
+    /// ```
+    pub fn try_timestamps_of<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        time: impl Fn(&Record<K, V>) -> Result<Timestamp, BoxError> + Send + Sync + 'static,
+    ) {
+        self.extract(topic, RecordTime::Tried(Box::new(time)));
+    }
+
+    fn extract<K: 'static, V: 'static>(&self, topic: &Topic<K, V>, time: RecordTime<K, V>) {
         let extractor = Extractor {
             topic: topic.name().to_owned(),
             key: topic.key().clone(),

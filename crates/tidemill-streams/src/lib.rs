@@ -20,6 +20,7 @@ mod describe;
 mod edge;
 mod expiring;
 mod failure;
+mod global_store;
 mod global_table;
 mod global_task;
 mod graph;
@@ -59,9 +60,9 @@ pub use materialized::Materialized;
 pub use operators::*;
 pub use outputs::{OutputRecord, OutputTopic, Outputs, PartitionChoice, TopicIndex};
 pub use processor::{
-    Child, FixedKeyProcessor, FixedKeyRecord, Forward, ForwardValues, KeyTimers, KeyValues, Processor,
-    ProcessorContext, ReadOnlyKeyValues, RecordMetadata, Sessions, StoreRows, Stores, TableRows, Timers,
-    Versioned, Versions, Windows,
+    Child, FixedKeyProcessor, FixedKeyRecord, Forward, ForwardValues, GlobalStoreRows, KeyTimers, KeyValues,
+    Processor, ProcessorContext, ReadOnlyKeyValues, RecordMetadata, Sessions, StoreRows, Stores, TableRows,
+    Timers, ValueTransformer, Versioned, Versions, Windows,
 };
 pub use punctuation::{Clock, ScheduleId};
 pub use reader::{Row, RowRange, StoreReader};

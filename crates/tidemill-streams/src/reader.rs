@@ -260,7 +260,10 @@ impl<'a> StoreReader<'a> {
             _ => return None,
         };
         let (stores, topic) = match (decl.global_topic, self.topology.filled_from(index)) {
-            (Some(topic), _) => (self.globals.as_deref()?, self.topology.topic_name(topic)),
+            (Some(topic), _) => (
+                self.globals.as_deref()?,
+                self.topology.global_formats(index, topic),
+            ),
             (None, Some(filled)) => (self.stores.as_deref()?, self.topology.topic_name(filled.topic)),
             (None, None) => {
                 let changelog = format!("{}-{name}-changelog", self.topology.app);

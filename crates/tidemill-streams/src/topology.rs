@@ -8,8 +8,8 @@ use crate::{
     Policy, Reset, TopicIndex, TopicRole,
     calls::Calling,
     graph::{
-        ChangelogSetting, Entry, FilledDecl, GlobalDecl, Graph, MakeSlot, Node, NodeId, NodeKind, Punctuated,
-        StoreDecl, StoreIndex, TopicDecl,
+        ChangelogSetting, Entry, FilledDecl, GlobalDecl, GlobalFill, Graph, MakeSlot, Node, NodeId, NodeKind,
+        Punctuated, StoreDecl, StoreIndex, TopicDecl,
     },
 };
 
@@ -306,6 +306,15 @@ impl Topology {
                 })
             })
             .collect()
+    }
+
+    /// The topic that the formats of a global store's rows see: its own where they are the topic's records.
+    pub(crate) fn global_formats(&self, store: StoreIndex, topic: TopicIndex) -> String {
+        let decl = self.globals.iter().find(|global| global.store == store);
+        match (decl.map(|global| &global.fill), self.stores.get(store.0)) {
+            (Some(GlobalFill::Made(_)), Some(decl)) => format!("{}-{}-changelog", self.app, decl.spec.name),
+            _ => self.topic_name(topic),
+        }
     }
 
     /// The topic that a store is filled from, if it is read-only.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemill_data::Timestamp;
 use tidemill_store::{ChangelogPosition, MemoryByteStore, TopicId};
-use tidemill_streams::{GlobalTask, Globals, RawRecord, Topology};
+use tidemill_streams::{GlobalTask, Globals, RawRecord, StoreReader, Topology};
 
 use crate::{TestError, cluster::Cluster};
 
@@ -32,6 +32,11 @@ impl Global {
 
     pub(crate) fn base(&self) -> Globals {
         Globals(self.base.clone())
+    }
+
+    /// Reads the stores.
+    pub(crate) fn reader(&mut self) -> StoreReader<'_> {
+        self.task.reader()
     }
 
     /// Applies records if they are of a global table's topic.

@@ -494,7 +494,7 @@ fn a_task_commits_when_its_writes_outgrow_its_memory() {
         }
         a.turn(world.now).unwrap();
     }
-    for _ in 0..40 {
+    for _ in 0..80 {
         a.turn(world.now).unwrap();
     }
     let waiting: usize = a.worker.tasks.values().map(|live| live.task.dirty_bytes()).sum();

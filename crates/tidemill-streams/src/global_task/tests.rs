@@ -136,3 +136,72 @@ fn a_topic_of_no_global_table_is_refused_and_tasks_need_the_globals() {
     let opened = Task::new(topology, id, own, &TaskConfig::default(), Timestamp::default());
     assert!(matches!(opened.map(drop), Err(TaskError::NoGlobals)));
 }
+
+const NAMES: tidemill_data::StoreName<String, i64> = tidemill_data::StoreName::new("names");
+
+/// Counts records by their first letters, so that one that is seen twice shows.
+fn counting(policy: Policy) -> Arc<Topology> {
+    let app = App::new("app");
+    app.on_error(policy);
+    let counts = app.global_store(&CITIES, &NAMES, |city, rows| {
+        let letter = city.key.get(..1).unwrap_or_default().to_owned();
+        let count = rows.get(&letter)?.unwrap_or(0) + 1;
+        rows.put(&letter, &count)?;
+        if city.value == 13 {
+            return Err("thirteen".into());
+        }
+        Ok(())
+    });
+    app.stream(&CLICKS)
+        .join_global(&counts, |_, city| city.clone(), |_, _, count| count)
+        .to(&OUT);
+    app.topology().unwrap()
+}
+
+fn at(offset: i64, key: &str, value: i64) -> RawRecord {
+    RawRecord {
+        offset,
+        ..record(key, Some(&value.to_be_bytes()))
+    }
+}
+
+#[test]
+fn what_a_function_makes_stands_with_its_position_and_no_record_is_seen_twice() {
+    let topology = counting(Policy::Fail);
+    let base = base(&topology);
+    let mut global = GlobalTask::new(Arc::clone(&topology), base.clone(), &two).unwrap();
+    global
+        .apply("cities", 1, &[at(0, "ulm", 1), at(1, "unna", 1)], position(2))
+        .unwrap();
+    global
+        .apply("cities", 0, &[at(0, "ulm", 1)], position(1))
+        .unwrap();
+    drop(global);
+    let mut again = GlobalTask::new(Arc::clone(&topology), base.clone(), &two).unwrap();
+    // Another store of the topic is behind, so that some come again.
+    again
+        .apply("cities", 1, &[at(1, "unna", 1), at(2, "ulm", 1)], position(3))
+        .unwrap();
+    assert_eq!(joined(&topology, &base, "u"), [4_i64.to_be_bytes().to_vec()]);
+    // From the start, as when the topic was made anew.
+    again.reset("cities").unwrap();
+    assert_eq!(joined(&topology, &base, "u"), Vec::<Vec<u8>>::new());
+    again.apply("cities", 1, &[at(0, "ulm", 1)], position(1)).unwrap();
+    assert_eq!(joined(&topology, &base, "u"), [1_i64.to_be_bytes().to_vec()]);
+}
+
+#[test]
+fn of_records_that_fail_nothing_stands_and_they_can_be_applied_again() {
+    let topology = counting(Policy::Fail);
+    let base = base(&topology);
+    let mut global = GlobalTask::new(Arc::clone(&topology), base.clone(), &two).unwrap();
+    let error = global
+        .apply("cities", 1, &[at(0, "ulm", 1), at(1, "unna", 13)], position(2))
+        .unwrap_err();
+    assert!(error.to_string().contains("thirteen"), "{error}");
+    assert_eq!(joined(&topology, &base, "u"), Vec::<Vec<u8>>::new());
+    global
+        .apply("cities", 1, &[at(0, "ulm", 1)], position(1))
+        .unwrap();
+    assert_eq!(joined(&topology, &base, "u"), [1_i64.to_be_bytes().to_vec()]);
+}

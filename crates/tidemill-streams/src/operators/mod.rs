@@ -53,6 +53,7 @@ mod time_windowed;
 mod to_stream;
 mod to_table;
 mod top_n;
+mod transform_values;
 mod window_aggregate;
 
 pub(crate) use source::{NullKeys, read, source};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_data::{Data, Format, Timestamp, Wire};
+use tidemill_data::{BoxError, Data, Format, Timestamp, Wire};
 
 use super::source::{NullKeys, read, source};
 use crate::{
@@ -39,7 +39,7 @@ pub struct Pattern<K, V> {
     wants: Wants,
     key: Wire<K>,
     value: Wire<V>,
-    time: Option<RecordTime<K, V>>,
+    time: Option<Arc<RecordTime<K, V>>>,
     reset: Option<Reset>,
 }
 
@@ -115,7 +115,33 @@ impl<K: 'static, V: 'static> Pattern<K, V> {
         time: impl Fn(&Record<K, V>) -> Option<Timestamp> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            time: Some(Arc::new(time)),
+            time: Some(Arc::new(RecordTime::Given(Box::new(time)))),
+            ..self
+        }
+    }
+
+    /// As [`timestamps`](Self::timestamps), with a closure that may fail: see [`App::try_timestamps_of`].
+    ///
+    /// ```
+    /// # use tidemill_streams::{App, Pattern};
+    /// # use tidemill_data::{Timestamp, Topic};
+    /// # const ALL: Topic<String, i64> = Topic::new("all-times");
+    /// # let app = App::new("docs");
+    /// let times = Pattern::<String, i64>::new(|topic| topic.starts_with("times-"));
+    /// let times = times.try_timestamps(|record| match record.value {
+    ///     0 => Err("it has no time".into()),
+    ///     time => Ok(Timestamp::from_millis(time)),
+    /// });
+    /// app.stream_of_pattern(times).to(&ALL);
+    /// # app.resolve(&["times-eu"]);
+    /// # app.topology().unwrap();
+    /// ```
+    pub fn try_timestamps(
+        self,
+        time: impl Fn(&Record<K, V>) -> Result<Timestamp, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            time: Some(Arc::new(RecordTime::Tried(Box::new(time)))),
             ..self
         }
     }

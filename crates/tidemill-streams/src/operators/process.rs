@@ -195,7 +195,7 @@ impl<K: 'static, V: 'static> KStream<K, V> {
         }
     }
 
-    fn processed<S: Stores, L: 'static, W: 'static, P: Processor<K, V, L, W>>(
+    pub(super) fn processed<S: Stores, L: 'static, W: 'static, P: Processor<K, V, L, W>>(
         self,
         prefix: &str,
         stores: S,

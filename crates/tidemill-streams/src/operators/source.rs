@@ -158,6 +158,9 @@ impl<K: 'static, V: 'static> Entry for TopicEntry<K, V> {
             ctx.drop_record();
             return Ok(());
         }
+        if let Some(error) = ctx.refusal() {
+            return ctx.failed(self.node, Step::Decode, error);
+        }
         let (timestamp, headers) = (current.record.timestamp, current.record.headers.clone());
         let decoded = ctx.attempt(self.node, |ctx| {
             Ok((ctx.decode_key(&self.key)?, ctx.decode_value(&self.value)?))

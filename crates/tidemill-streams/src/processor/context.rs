@@ -89,6 +89,37 @@ impl<'a> Timers<'a> {
 }
 
 impl ProcessorContext<'_> {
+    /// The timestamp of the record being processed, or the time that a punctuation or timer is called for.
+    ///
+    /// ```
+    /// # use tidemill_data::{BoxError, StoreName, Topic};
+    /// # use tidemill_streams::{App, ProcessorContext, ValueTransformer};
+    /// # use tidemill_testing::{TestDriver, ms};
+    /// # const IN: Topic<String, i64> = Topic::new("in");
+    /// # const CHANGED: StoreName<String, i64> = StoreName::new("changed");
+    /// # struct Own;
+    /// # impl ValueTransformer<String, i64, i64> for Own {
+    /// fn transform(
+    ///     &mut self,
+    ///     _: &String,
+    ///     value: Option<i64>,
+    ///     at: &mut ProcessorContext<'_>,
+    /// ) -> Result<Option<i64>, BoxError> {
+    ///     let changed = at.timestamp().millis();
+    ///     Ok(value.map(|_| changed))
+    /// }
+    /// # }
+    /// # let app = App::new("docs");
+    /// # let _ = app.table(&IN).transform_values_as(&CHANGED, (), |()| Own);
+    /// # let mut test = TestDriver::new(&app);
+    /// test.pipe(&IN, "a", 1, ms(10));
+    /// assert_eq!(test.rows(&CHANGED)[0].1.value, 10);
+    /// ```
+    #[must_use]
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
     /// The largest timestamp of all records the task has taken up.
     ///
     /// ```

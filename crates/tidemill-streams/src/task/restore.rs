@@ -62,6 +62,7 @@ impl Task {
             .iter()
             // What could not be read when it came in did not get into the store.
             .filter(|record| filled.is_none_or(|filled| filled.check.check(record).is_ok()))
+            .filter(|record| extract.is_none_or(|extract| extract.refusal(record).is_none()))
             .filter_map(|record| {
                 Some(ChangelogRecord {
                     key: record.key.as_deref()?,

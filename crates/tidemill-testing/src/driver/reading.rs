@@ -1,10 +1,10 @@
 //! What a test looks at: records that were written, rows of stores, and what went wrong.
 
 use tidemill_data::{Place, Stamped, StoreName, Topic, Windowed};
-use tidemill_streams::{Failure, RawRecord, Record, Task, WindowedRow};
+use tidemill_streams::{Failure, RawRecord, Record, RowRange, StoreReader, Task, WindowedRow};
 
 use super::{TestDriver, pass};
-use crate::TestError;
+use crate::{TestError, global::Global};
 
 impl TestDriver {
     /// The records of a topic that were not read yet, partition by partition.
@@ -121,6 +121,9 @@ impl TestDriver {
         key: impl Into<K>,
     ) -> Option<Stamped<V>> {
         let key = key.into();
+        if let Some(mut globals) = self.globals_of(store.name()) {
+            return pass(globals.row(store, &key).map_err(TestError::from));
+        }
         self.tasks
             .iter_mut()
             .find_map(|task| pass(task.row(store, &key).map_err(TestError::from)))
@@ -147,15 +150,20 @@ impl TestDriver {
     /// When they cannot be read.
     #[track_caller]
     pub fn rows<K: 'static, V: 'static>(&mut self, store: &StoreName<K, V>) -> Vec<(K, Stamped<V>)> {
-        // Every task sees the whole of a global store.
-        let globals = self.topology.global_stores();
-        let global = globals.iter().any(|global| global.store == store.name());
-        let tasks = if global { 1 } else { usize::MAX };
+        if let Some(mut globals) = self.globals_of(store.name()) {
+            return pass(globals.rows(store, &RowRange::ALL).map_err(TestError::from));
+        }
         self.tasks
             .iter_mut()
-            .take(tasks)
             .flat_map(|task| pass(task.rows(store).map_err(TestError::from)))
             .collect()
+    }
+
+    /// Reads the global stores, if this is one of them: a program may have no task that sees them.
+    fn globals_of(&mut self, store: &str) -> Option<StoreReader<'_>> {
+        let globals = self.topology.global_stores();
+        let is_global = globals.iter().any(|global| global.store == store);
+        self.globals.as_mut().filter(|_| is_global).map(Global::reader)
     }
 
     /// One window's row of a windowed table; for a session both bounds count.
