@@ -54,6 +54,8 @@ mod consumer;
 
 mod coordinator;
 mod record;
+#[cfg(test)]
+mod reloaded;
 
 mod transactions;
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::reloaded::reloaded;
 use crate::*;
 
 #[test]
@@ -281,14 +282,8 @@ impl World {
         self.unwritten.clear();
         self.leaders.clear();
         self.generation = 0;
-        self.coordinator = Coordinator::new(settings());
-        for record in &self.log {
-            self.coordinator
-                .replay(self.now, None, Some(&record.key), record.value.as_deref())
-                .unwrap();
-        }
-        let mut actions = Vec::new();
-        self.coordinator.loaded(self.now, &mut actions);
+        let (coordinator, actions) = reloaded(settings(), &self.log, self.now);
+        self.coordinator = coordinator;
         self.act(actions);
     }
 

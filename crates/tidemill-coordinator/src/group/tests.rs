@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use crate::record::Key;
+use crate::reloaded::reloaded;
 use crate::*;
 
 /// Runs scripts against a coordinator with one group of interest.
@@ -143,14 +144,8 @@ impl Script {
 
     fn restart(&mut self) {
         self.unwritten.clear();
-        self.coordinator = Coordinator::new(self.settings.clone());
-        for record in &self.log {
-            self.coordinator
-                .replay(self.now, None, Some(&record.key), record.value.as_deref())
-                .unwrap();
-        }
-        let mut actions = Vec::new();
-        self.coordinator.loaded(self.now, &mut actions);
+        let (coordinator, actions) = reloaded(self.settings.clone(), &self.log, self.now);
+        self.coordinator = coordinator;
         self.act(actions);
     }
 

@@ -125,9 +125,9 @@ impl<V: 'static> Format<Option<V>> for Nullable<V> {
 
 /// A table's rows, kept from the start when they have a name, else once somebody asks.
 pub(super) struct Kept<K, V> {
-    store: TableStore<K, V>,
-    kept: Wanted,
-    old: Wanted,
+    pub(super) store: TableStore<K, V>,
+    pub(super) kept: Wanted,
+    pub(super) old: Wanted,
 }
 
 impl<K, V> Clone for Kept<K, V> {
@@ -146,8 +146,12 @@ impl<K: 'static, V: 'static> Kept<K, V> {
         let named = materialized.name.is_some();
         let (index, ttl) = materialized.declare_expiring(&mut graph, prefix, StoreKind::Timestamped, named);
         let store = TableStore::new(&graph, index, materialized.key, materialized.value).expiring(ttl);
+        Self::of(store, named || ttl.is_some())
+    }
+
+    pub(super) fn of(store: TableStore<K, V>, from_the_start: bool) -> Self {
         let kept = Wanted::default();
-        if named || ttl.is_some() {
+        if from_the_start {
             kept.set();
         }
         Self {

@@ -11,13 +11,12 @@ use crate::{
     context::Context,
     edge::{Edge, Flow, Outlet},
     graph::NodeId,
-    grouped::Wanted,
     processor::Transforming,
     table::{Getter, Lookup, Rows},
     table_store::TableStore,
 };
 
-use super::row_wise::write_through;
+use super::{row_wise::write_through, table_source::Kept};
 
 impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     /// Makes each row's value anew with a transformer of the user's own. It sees the key and the value, or that the row
@@ -123,7 +122,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
         let made = changes.processed("KTABLE-TRANSFORMVALUES-", stores, move |stores| {
             Transforming(make(stores))
         });
-        let (node, kept) = (made.node, Wanted::default());
+        let node = made.node;
         let mut graph = self.builder.lock();
         let named = materialized.name.is_some();
         if !named {
@@ -132,33 +131,28 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
         }
         let index = materialized.declare(&mut graph, "", StoreKind::Timestamped, named);
         graph.say_named(index, named);
-        if named {
-            kept.set();
-        }
         graph.connect(node, &[index]);
         let (key, value) = (materialized.key.clone(), materialized.value.clone());
-        let store = TableStore::new(&graph, index, materialized.key, materialized.value);
+        let kept = Kept::of(
+            TableStore::new(&graph, index, materialized.key, materialized.value),
+            named,
+        );
         drop(graph);
         let outlet = Outlet::new();
         let keep = Keep {
             node,
-            store,
-            kept,
-            old: Wanted::default(),
+            rows: kept.clone(),
             out: Arc::clone(&outlet),
-        };
-        let rows = KeptRows {
-            store: keep.store.clone(),
-            kept: keep.kept.clone(),
-            old: keep.old.clone(),
-            parent: Arc::clone(&self.rows),
         };
         made.outlet.attach(node.0, Arc::new(keep));
         KTable {
             builder: self.builder.clone(),
             node,
             outlet,
-            rows: Arc::new(rows),
+            rows: Arc::new(TransformedRows {
+                kept,
+                parent: Arc::clone(&self.rows),
+            }),
             key: Some(key),
             value: Some(value),
         }
@@ -168,60 +162,42 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 /// Keeps the rows that were made, if they are kept, and adds the old ones to the changes, if they are wanted.
 struct Keep<K, W> {
     node: NodeId,
-    store: TableStore<K, W>,
-    kept: Wanted,
-    old: Wanted,
+    rows: Kept<K, W>,
     out: Arc<Outlet<K, Change<W>>>,
 }
 
 impl<K: 'static, W: 'static> Edge<K, Change<W>> for Keep<K, W> {
     fn send(&self, ctx: &mut Context, mut record: Record<K, Change<W>>) -> Flow {
+        let store = &self.rows.store;
         // A change of the past does not touch rows of which only the latest is kept.
-        let is_past = !record.value.latest && !self.store.versioned();
-        if !self.kept.is_set() || is_past {
+        let is_past = !record.value.latest && !store.versioned();
+        if !self.rows.kept.is_set() || is_past {
             return self.out.send(ctx, record);
         }
-        if self.old.is_set() {
-            let old = Getter::get(&self.store, ctx, self.node, &record.key)?;
+        if self.rows.old.is_set() {
+            let old = Getter::get(store, ctx, self.node, &record.key)?;
             record.value.old = old.map(|row| row.value);
         }
-        write_through(ctx, self.node, Some(&self.store), &self.out, record)
+        write_through(ctx, self.node, Some(store), &self.out, record)
     }
 }
 
-struct KeptRows<K, V, W> {
-    store: TableStore<K, W>,
-    kept: Wanted,
-    old: Wanted,
+/// What is kept of a table made of another.
+struct TransformedRows<K, V, W> {
+    kept: Kept<K, W>,
     parent: Arc<dyn Rows<K, V>>,
 }
 
-impl<K, V, W> KeptRows<K, V, W> {
-    fn keep(&self, builder: &Builder) {
-        self.kept.set();
-        builder.lock().activate(self.store.index);
-    }
-}
-
-impl<K: 'static, V: 'static, W: 'static> Rows<K, W> for KeptRows<K, V, W> {
+impl<K: 'static, V: 'static, W: 'static> Rows<K, W> for TransformedRows<K, V, W> {
     fn send_old(&self, builder: &Builder, force: bool) -> bool {
-        if !force && !self.kept.is_set() {
-            return false;
-        }
-        self.keep(builder);
-        self.old.set();
-        true
+        self.kept.send_old(builder, force)
     }
 
     fn versioned(&self) -> bool {
-        self.store.versioned() || self.parent.versioned()
+        self.kept.versioned() || self.parent.versioned()
     }
 
     fn lookup(&self, builder: &Builder) -> Lookup<K, W> {
-        self.keep(builder);
-        Lookup {
-            getter: Arc::new(self.store.clone()),
-            stores: vec![self.store.index],
-        }
+        self.kept.lookup(builder)
     }
 }

@@ -12,6 +12,7 @@ use crate::event::{
     CommitRequest, Event, HeartbeatRequest, JoinRequest, OffsetToCommit, Protocol, SyncRequest,
 };
 use crate::id::{AppendNumber, ReplyTo};
+use crate::reloaded::reloaded;
 use crate::subscription;
 
 pub(super) const GROUP: &str = "g";
@@ -248,14 +249,8 @@ impl World {
 
     pub(super) fn restart(&mut self) {
         self.appends.clear();
-        self.coordinator = Coordinator::new(settings());
-        for record in &self.log {
-            self.coordinator
-                .replay(self.now, None, Some(&record.key), record.value.as_deref())
-                .unwrap();
-        }
-        let mut actions = Vec::new();
-        self.coordinator.loaded(self.now, &mut actions);
+        let (coordinator, actions) = reloaded(settings(), &self.log, self.now);
+        self.coordinator = coordinator;
         self.take(actions);
     }
 
